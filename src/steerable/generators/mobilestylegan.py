@@ -1,0 +1,527 @@
+"""MobileStyleGAN: StyleGAN2's faces from depthwise convolutions and wavelets.
+
+Paper    Belousov, MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity Image Synthesis, 2021, arXiv:2104.04767
+Matches  the networks that the package random-face distributes in OpenVINO's format, as 16 layers with a row of w+ and a slice of s each;
+         pictures agree to 1e-4 (psi 0.7)
+Differs  no demodulation by style: the exported network has constants in its place. Constant gains are part of the weights here, the last
+         Haar transform too; channels in front of a Haar transform are sorted by band (so s is sorted, too); each noise map is split
+         into a map of unit size and a strength, so that other maps can take its place
+
+Layer 0 is constant·s → 3x3. An "up" layer is x·s → inverse Haar transform → ·s → depthwise 3x3 → 1x1, a "conv" layer x·s → depthwise
+3x3 → 1x1, each + noise + bias → leaky ReLU. The last layer is x·s → 1x1 to the colors of four pixels.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast, final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .. import artifact, cache, foreign
+from ..catalogue import Entry
+from ..errors import ArtifactError, SpaceError
+from ..generator import Generator
+from ..layer import Layer, State
+from ..lending import check
+from ..method import Progress, quiet
+from ..nn.convolution import conv1x1
+from ..record import Record
+from ..space import Latents, Space
+
+T = TypeVar("T")
+NHWC = torch.channels_last
+SLOPE = 0.2
+BATCHED = 32  # px up to which a batch is faster at once than picture by picture
+WHOLE = 128  # px up to which a layer is run at once
+ROWS = 64  # of a strip, at most
+FAINT = 1e-3  # noise that the bfloat16 twin leaves out
+GRID = 128  # pixels along an edge that preview heads are fitted to
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of a net: `widths` are the channels at 4, 8, 16 … px; the picture is twice as large as the last of these."""
+
+    d: int = 512
+    depth: int = 8
+    widths: tuple[int, ...] = (512, 512, 512, 512, 512, 256, 128, 64)
+
+
+class StyledLayer(nn.Module):
+    """One layer, of kind "first", "up", "conv" or "rgb"; `size` px is where its convolution works, s[:split] scales before "up"."""
+
+    depthwise: Tensor
+    noise: Tensor
+    strength: Tensor
+
+    def __init__(self, kind: str, into: int, out: int, size: int, d: int):
+        super().__init__()
+        self.kind, self.size, self.split = kind, size, into if kind == "up" else 0
+        inner, k = into // 4 if kind == "up" else into, 3 if kind == "first" else 1
+        empty = lambda wanted, *shape: nn.Parameter(torch.empty(shape)) if wanted else None
+        self.affine = nn.Linear(d, self.split + inner)
+        self.weight, self.bias = nn.Parameter(torch.empty(out, inner, k, k)), nn.Parameter(torch.empty(out))
+        self.register_parameter("depthwise", empty(kind in ("up", "conv"), inner, 1, 3, 3))
+        self.register_parameter("noise", empty(kind != "rgb", 1, 1, size, size))
+        self.register_parameter("strength", empty(kind != "rgb"))
+
+    def forward(self, x: Tensor, s: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The layer as a plain formula: any batch, differentiable in every mode, nothing in place."""
+        x = x.to(self.weight.dtype)
+        if self.kind == "up":
+            x, s = haar_up(scaled(x, s[:, : self.split])), s[:, self.split :]
+        y = self._convolved(x, s)
+        if self.kind == "rgb":
+            return interleaved(y)
+        return F.leaky_relu(y + (self._noise(noise) * self.strength).to(y.dtype), SLOPE)
+
+    def rows(self, x: Tensor, s: Tensor, noise: Tensor | None, a: int, b: int) -> Tensor:
+        """Rows a … b of the output (of "rgb": before pixels are put in place) from the rows `reads(a, b)` of the input.
+
+        One sample, channels last, no gradients. The numbers do not depend on where rows are cut; x is not written to.
+        """
+        x, first = x.to(self.weight.dtype), self.reads(a, b)[0]
+        low, high = max(a - 1, 0), min(b + 1, self.size)
+        if self.kind == "rgb":
+            return self._convolved(x, s)
+        if self.kind == "up":
+            x, s = haar_up_(x, s[:, : self.split])[:, :, low - 2 * first : high - 2 * first], s[:, self.split :]
+        if self.kind == "first":
+            y = self._convolved(x, s)[:, :, a - low : b - low]
+        else:
+            y = conv1x1(depthwise(x, self.depthwise, s)[:, :, a - low : b - low], self.weight, self.bias)
+        if strength := self.strength.item():
+            y.add_(self._noise(noise)[:, :, a:b].to(y.dtype), alpha=strength)
+        return F.leaky_relu_(y, SLOPE)
+
+    def reads(self, a: int, b: int) -> tuple[int, int]:
+        """The rows of the input that rows a … b of the output are made of."""
+        if self.kind == "rgb":
+            return a, b
+        a, b = max(a - 1, 0), min(b + 1, self.size)
+        return (a // 2, (b + 1) // 2) if self.kind == "up" else (a, b)
+
+    def coarse(self, x: Tensor, s: Tensor, noise: Tensor | None) -> Tensor:
+        """The layer at the lower resolution of x: about the area mean of what it is.
+
+        Only the ll band goes up, which is that mean exactly. Kernels keep their zeroth and second moments: a tap one fine pixel away,
+        k < 1 coarse ones, puts k² on the neighbor. Noise is averaged.
+        """
+        k, side, x = (x.shape[-1] / self.size) ** 2, x.shape[-1], x.to(self.weight.dtype)
+        m = torch.tensor([[k, 0, 0], [1 - k, 1, 1 - k], [0, 0, k]], dtype=self.depthwise.dtype, device=x.device)
+        if self.kind == "up":
+            ll = self.split // 4
+            x, s = x[:, :ll], s[:, :ll] * s[:, self.split :]
+        y = conv1x1(depthwise(x, m @ self.depthwise @ m.T, s), self.weight, self.bias)
+        grain = F.adaptive_avg_pool2d(self._noise(noise)[:, 0], side)[:, None] * self.strength
+        if torch.is_grad_enabled():
+            return F.leaky_relu(y + grain.to(y.dtype), SLOPE)
+        return F.leaky_relu_(y.add_(grain.to(y.dtype)), SLOPE)
+
+    def _convolved(self, x: Tensor, s: Tensor) -> Tensor:
+        if self.kind == "first":
+            return F.conv2d(scaled(x, s), self.weight, self.bias, padding=1)
+        if self.kind == "rgb":
+            return pointwise(x, self.weight, self.bias, s)
+        return conv1x1(depthwise(x, self.depthwise, s), self.weight, self.bias)
+
+    def _noise(self, given: Tensor | None) -> Tensor:
+        return self.noise if given is None else given
+
+
+def scaled(x: Tensor, s: Tensor) -> Tensor:
+    return x * s[:, :, None, None].to(x.dtype)
+
+
+def depthwise(x: Tensor, kernel: Tensor, s: Tensor) -> Tensor:
+    """The 3x3 convolution of x·s, channel by channel. For one sample s goes into the kernels, which are smaller than maps."""
+    if len(x) == 1:
+        return F.conv2d(x, (kernel * s[0, :, None, None, None]).to(x.dtype), padding=1, groups=len(kernel))
+    return F.conv2d(scaled(x, s), kernel.to(x.dtype), padding=1, groups=len(kernel))
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, s: Tensor) -> Tensor:
+    """The 1x1 convolution of x·s, likewise."""
+    if len(x) == 1:
+        return conv1x1(x, weight * s[0, :, None, None].to(weight.dtype), bias)
+    return conv1x1(scaled(x, s), weight, bias)
+
+
+def haar_up(x: Float[Tensor, "n bands h w"]) -> Float[Tensor, "n c y x"]:
+    """Twice the inverse Haar transform of channels sorted ll | h | v | d."""
+    n, c, h, w = x.shape
+    a, b = x.permute(0, 2, 3, 1).reshape(n, h, w, 2, c // 2).unbind(3)
+    a, b = torch.stack([a + b, a - b], 2).view(n, 2 * h, w, 2, c // 4).unbind(3)
+    return torch.stack([a + b, a - b], 3).view(n, 2 * h, 2 * w, c // 4).permute(0, 3, 1, 2)
+
+
+def haar_up_(x: Float[Tensor, "1 bands h w"], s: Float[Tensor, "1 bands"]) -> Float[Tensor, "1 c y x"]:
+    """haar_up(x·s), channels last, without gradients: each sum is written to its place at once."""
+    _, c, h, w = x.shape
+    a, b = scaled(x, s).permute(0, 2, 3, 1).view(h, w, 2, c // 2).unbind(2)
+    t, y = x.new_empty(h, 2, w, c // 2), x.new_empty(2 * h, w, 2, c // 4)
+    torch.add(a, b, out=t[:, 0])
+    torch.sub(a, b, out=t[:, 1])
+    a, b = t.view(2 * h, w, 2, c // 4).unbind(2)
+    torch.add(a, b, out=y[:, :, 0])
+    torch.sub(a, b, out=y[:, :, 1])
+    return y.view(1, 2 * h, 2 * w, c // 4).permute(0, 3, 1, 2)
+
+
+def pixels(y: Float[Tensor, "n 12 h w"]) -> Float[Tensor, "n h 2 w 2 3"]:
+    """A view of the last layer's numbers, row by row of the picture."""
+    return y.permute(0, 2, 3, 1).unflatten(3, (2, 2, 3)).permute(0, 1, 3, 2, 4, 5)
+
+
+def interleaved(y: Float[Tensor, "n 12 h w"]) -> Float[Tensor, "n 3 y x"]:
+    n, _, h, w = y.shape
+    return pixels(y).reshape(n, 2 * h, 2 * w, 3).permute(0, 3, 1, 2)
+
+
+def spread(do: Callable[..., T], work: Sequence[tuple[int, int, int]]) -> list[T]:
+    """do(*each) for each, on as many Python threads as torch may use, each with one of torch's own: they never wait for each other."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return [do(*each) for each in work]
+    try:
+        with ThreadPoolExecutor(min(threads, len(work)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(lambda each: do(*each), work))
+    finally:
+        torch.set_num_threads(threads)  # new threads take over the number that was set last
+
+
+class Net(nn.Module):
+    def __init__(self, config: Config):
+        super().__init__()
+        d, widths = config.d, config.widths
+        self.mapping = nn.ModuleList(nn.Linear(d, d) for _ in range(config.depth))
+        self.const = nn.Parameter(torch.empty(1, widths[0], 4, 4))
+        layers = [StyledLayer("first", widths[0], widths[0], 4, d)]
+        for i, (into, out) in enumerate(zip(widths, widths[1:], strict=False)):
+            layers += [StyledLayer("up", into, out, 8 << i, d), StyledLayer("conv", out, out, 8 << i, d)]
+        self.layers = nn.ModuleList([*layers, StyledLayer("rgb", widths[-1], 12, layers[-1].size, d)])
+
+    @property
+    def styled(self) -> list[StyledLayer]:
+        return cast(list[StyledLayer], list(self.layers))
+
+
+@dataclass(frozen=True)
+class Heads(Record):
+    """Linear maps to RGB for previews, by position in `layers`: from the scaled channels in front of that layer and of the last, and 1."""
+
+    maps: Mapping[str, Float[Tensor, "3 k"]]
+
+
+@final
+class MobileStyleGAN(Generator):
+    """z → w → w+ → s and a trunk of layers without image heads; see the top of this file."""
+
+    net: Net
+
+    def __init__(self, name: str, net: Net, fingerprint: str):
+        layers, at = [], 0
+        for i, part in enumerate(net.styled):
+            style = slice(at, at := at + part.affine.out_features)
+            if part.kind == "rgb":
+                layers.append(Layer("rgb", (2 * part.size, 2 * part.size), 3, i, style))
+            else:
+                label = f"{'up' if part.kind == 'up' else 'conv'}{part.size}"
+                size = (part.size, part.size)
+                layers.append(Layer(label, size, len(part.bias), i, style, (f"noise.{label}",)))
+        d = net.styled[0].affine.in_features
+        spaces = (
+            Space("z", (d,)),
+            Space("w", (d,)),
+            Space("w+", (len(layers), d), affine=True),
+            Space("s", (at,), affine=True),
+        )
+        inputs = {name: (1, *layer.size) for layer in layers for name in layer.reads}
+        net = net.to(memory_format=NHWC)  # pyright: ignore[reportCallIssue]
+        super().__init__(name, net, spaces=spaces, layers=layers, inputs=inputs, fingerprint=fingerprint)
+        self.deep = max(1, len(layers) - 5)
+        self._kept: dict[str, Heads | None] = {}  # shared with twins
+
+    # -- codes ----------------------------------------------------------------------------------------------------------------------
+
+    def _step(self, latents: Latents) -> Latents:
+        v = latents.values
+        match latents.space.name:
+            case "z":
+                v = v * (v.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+                for linear in self.net.mapping:
+                    v = F.leaky_relu(linear(v), SLOPE) * math.sqrt(2)
+                return latents.at(v, self.space("w"))
+            case "w":
+                return latents.at(v[:, None].expand(-1, len(self.layers), -1).clone(), self.space("w+"))
+        return latents.at(torch.cat([p.affine(v[:, i]) for i, p in enumerate(self.net.styled)], 1), self.space("s"))
+
+    def affines(self, space: str) -> dict[str, Float[Tensor, "c d"]]:
+        if space not in ("w", "w+"):
+            raise SpaceError(f"{self.name} has affine maps out of 'w' and 'w+', not out of {space!r}")
+        return {layer.name: part.affine.weight for layer, part in zip(self.layers, self.net.styled, strict=True)}
+
+    # -- the fold -------------------------------------------------------------------------------------------------------------------
+
+    def start(self, latents: Latents) -> State:
+        return State(self.net.const.expand(len(latents), -1, -1, -1))
+
+    def layer(self, i: int, state: State, latents: Latents, grad: bool) -> State:
+        part, x = self.net.styled[i], state.x
+        if grad or x.device.type != "cpu" or (len(x) > 1 and i < self.deep and part.size <= BATCHED):
+            with nullcontext() if grad else torch.no_grad():
+                return State(part(x, *self._owns(i, latents)))
+        return State(self._in_strips(i, i + 1, x, latents))
+
+    def finish(self, state: State, latents: Latents) -> Float[Tensor, "n 3 h w"]:
+        return state.x.to(self.dtype)
+
+    def _owns(self, i: int, latents: Latents) -> tuple[Tensor, Tensor | None]:
+        """Style and noise of layer i."""
+        return latents.values[:, self.layers[i].style], latents.inputs.get(f"noise.{self.layers[i].name}")
+
+    def tail(
+        self, i: int, state: State, latents: Latents, stop: Callable[[], bool] | None = None
+    ) -> Float[Tensor, "n 3 h w"]:
+        """As the fold, but depth first in strips of rows; `stop` is asked before every strip."""
+        if i >= len(self.layers) or state.x.device.type != "cpu":
+            return super().tail(i, state, latents, stop)
+        while i < self.deep:
+            check(stop)
+            state, i = self.layer(i, state, latents, grad=False), i + 1
+        return self._in_strips(i, len(self.layers), state.x, latents, stop)
+
+    def _in_strips(
+        self, i: int, until: int, x: Tensor, latents: Latents, stop: Callable[[], bool] | None = None
+    ) -> Float[Tensor, "n c h w"]:
+        """What comes out of layers i … until - 1: picture by picture, depth first in strips of rows.
+
+        So what runs between operations is small: it stays in the processor's cache, and malloc need not map fresh pages for it.
+        """
+        x, parts = x.contiguous(memory_format=NHWC), self.net.styled[i:until]
+        owned = [self._owns(j, latents) for j in range(i, until)]
+        n, size, rgb = len(x), parts[-1].size, parts[-1].kind == "rgb"
+
+        @torch.no_grad()  # each thread has its own mode
+        def strip(k: int, a: int, b: int) -> Tensor:
+            check(stop)
+            spans = [(a, b)]
+            for part in reversed(parts):
+                spans.insert(0, part.reads(*spans[0]))
+            y = x[k : k + 1, :, slice(*spans[0])]
+            for part, (s, noise), (u, v) in zip(parts, owned, spans[1:], strict=True):
+                y = part.rows(y, s[k : k + 1], None if noise is None else noise[k : k + 1], u, v)
+            return y
+
+        least = torch.get_num_threads() if size > BATCHED else 1
+        count = least * -(-size // (ROWS * least)) if size > WHOLE else least
+        cuts = sorted({size * j // count for j in range(count + 1)})
+        work = [(k, a, b) for k in range(n) for a, b in zip(cuts, cuts[1:], strict=False)]
+        if len(work) == 1 and not rgb:
+            return spread(strip, work)[0]
+        shape = (n, size, 2, size, 2, 3) if rgb else (n, size, size, len(parts[-1].bias))
+        out = torch.empty(shape, dtype=self.dtype if rgb else parts[-1].weight.dtype)
+
+        def put(k: int, a: int, b: int) -> None:
+            y = strip(k, a, b)
+            out[k, a:b] = (pixels(y.to(out.dtype)) if rgb else y.permute(0, 2, 3, 1))[0]
+
+        spread(put, work)
+        return (out.view(n, 2 * size, 2 * size, 3) if rgb else out).permute(0, 3, 1, 2)
+
+    def half(self) -> "MobileStyleGAN":
+        """A twin whose 1x1 convolutions are in bfloat16 from 64 px on, without the noise that nobody sees (81 dB)."""
+        lent: dict[str, Tensor] = {}
+        for i, part in enumerate(self.net.styled):
+            heavy = {"weight": part.weight, "bias": part.bias, "noise": part.noise} if part.size > BATCHED else {}
+            lent |= {f"layers.{i}.{k}": v.to(torch.bfloat16) for k, v in heavy.items() if v is not None}
+            if part.kind != "rgb" and part.strength.abs() < FAINT:
+                lent[f"layers.{i}.strength"] = torch.zeros_like(part.strength)
+        return self.lent(lent)
+
+    # -- previews -------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def previews(self) -> tuple[int, ...]:
+        """The layers in front of which a preview is made: at 64, 128 and 256 of 1024 px."""
+        return tuple(i for i in range(len(self.layers) - 7, len(self.layers) - 2, 2) if i > 0)
+
+    def coarse(self, i: int, state: State, latents: Latents) -> Float[Tensor, "n 3 h w"]:
+        """A preview at the size of `state`: the layers that are left run at that size, so every style counts. Differentiable.
+
+        At half the picture's size it is exact (the area mean). Below a sixteenth, the preview of that size is made and shrunk. After
+        `fit_heads`, a linear map to RGB that was fitted to these weights adds two to three dB.
+        """
+        side = state.x.shape[-1]
+        while i < self.previews[0]:
+            state, i = self.layer(i, state, latents, grad=torch.is_grad_enabled()), i + 1
+        x, before = self._ahead(i, state, latents)
+        rgb, end = self.net.styled[-1], self._owns(len(self.layers) - 1, latents)[0]
+        if (heads := self._heads()) is None or str(i) not in heads.maps:
+            weight, bias = (t.unflatten(0, (4, 3)).mean(0) for t in (rgb.weight, rgb.bias))
+            y = pointwise(x.to(weight.dtype), weight, bias, end)
+        else:
+            head, c = heads.maps[str(i)].to(x), before.shape[1]
+            y = pointwise(x, head[:, c:-1, None, None], head[:, -1], end)
+            y = y + pointwise(state.x.to(x.dtype), head[:, :c, None, None], None, before)
+        y = y.to(self.dtype)
+        return y if y.shape[-1] == side else F.adaptive_avg_pool2d(y, side)
+
+    def _ahead(self, i: int, state: State, latents: Latents) -> tuple[Tensor, Tensor]:
+        """What comes to the last layer when those from i on run at the size of `state`; and what i scales `state` by."""
+        x, s = state.x, self._owns(i, latents)[0]
+        for j in range(i, len(self.layers) - 1):
+            x = self.net.styled[j].coarse(x, *self._owns(j, latents))
+        return x, s[:, : state.x.shape[1]]
+
+    @property
+    def _heads_file(self) -> Path:
+        return cache.derived("preview-heads", f"{self.fingerprint}-1")
+
+    def _heads(self) -> Heads | None:
+        """Looked for once."""
+        if "heads" not in self._kept:
+            found = None
+            with suppress(ArtifactError):
+                found = artifact.load(self._heads_file, generator=self) if self._heads_file.is_file() else None
+            self._kept["heads"] = found if isinstance(found, Heads) else None
+        return self._kept["heads"]
+
+
+def fit_heads(generator: MobileStyleGAN, n: int = 96, seed: int = 7, progress: Progress = quiet) -> Heads:
+    """Fit the maps that `coarse` ends with, on n random faces of psi 0.4 to 1, and keep them for these weights.
+
+    Least squares from the features at hand to area means of the picture (in bfloat16), on a grid of pixels. About 0.4 s a face.
+    """
+    g, fast, last = generator, generator.half(), len(generator.layers) - 1
+    sums: dict[int, tuple[Tensor, Tensor]] = {}
+    psi = torch.rand(n, generator=torch.Generator().manual_seed(seed)) * 0.6 + 0.4
+    for k in progress.over(range(n), f"preview heads of {g.name}", n):
+        latents = g.lift(g.truncate(g.sample(1, seed=seed * 1_000_003 + k), float(psi[k])), "s")
+        with torch.no_grad():
+            until = g.previews[-1]
+            states = {j + 1: state for j, (_, state) in enumerate(g.states(latents, until=until))}
+            picture = fast.tail(until, states[until], latents)
+            for i in g.previews:
+                x, before = g._ahead(i, states[i], latents)
+                known = [scaled(states[i].x, before), scaled(x, g._owns(last, latents)[0]), torch.ones_like(x[:, :1])]
+                side, step = x.shape[-1], max(1, x.shape[-1] // GRID)
+                wanted = F.adaptive_avg_pool2d(picture, side)
+                a, b = (t[0, :, ::step, ::step].flatten(1) for t in (torch.cat(known, 1), wanted))
+                aa, ab = sums.get(i, (torch.zeros(()), torch.zeros(())))
+                sums[i] = (aa + (a @ a.T).double(), ab + (a @ b.T).double())
+    solved = lambda aa, ab: torch.linalg.solve(aa + torch.diag(aa.diagonal() * 1e-6 + 1e-9), ab).T
+    heads = Heads({str(i): solved(*both).float().contiguous().cpu() for i, both in sums.items()})
+    artifact.save(heads, g._heads_file, generator=g)
+    g._kept["heads"] = heads
+    return heads
+
+
+# -- weights ------------------------------------------------------------------------------------------------------------------------
+
+
+def from_catalogue(entry: Entry, files: Mapping[str, Path]) -> MobileStyleGAN:
+    """The generator in {Mapping,Synthesis}Network.{xml,bin}. Raises ArtifactError for other networks."""
+    read = Reader({}, {})
+    for part in ("Mapping", "Synthesis"):
+        paths = [p for end in ("xml", "bin") for k, p in files.items() if k.endswith(f"{part}Network.{end}")]
+        if len(paths) != 2:
+            raise ArtifactError(
+                f"{entry.name}: {part}Network.xml and its .bin are needed; there is: {', '.join(files) or 'nothing'}"
+            )
+        found = foreign.read(paths[0], beside={"bin": paths[1].read_bytes()})
+        read.tensors.update({f"{part}:{name}": tensor for name, tensor in found.value.items()})
+        read.graph.update({f"{part}:{node.name}": node for node in found.graph})
+    try:
+        net = assembled(read)
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise ArtifactError(f"{entry.name}: these are not the networks of MobileStyleGAN ({error})") from error
+    return MobileStyleGAN(entry.name, net, artifact.fingerprint(read.tensors))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The constants of both networks, addressed by the operation that reads them."""
+
+    tensors: dict[str, Tensor]
+    graph: dict[str, foreign.Node]
+
+    def __call__(self, operation: str, port: int = 1, part: str = "Synthesis") -> Tensor:
+        return self.tensors[f"{part}:{self.graph[f'{part}:{operation}'].inputs[port]}"]
+
+
+def assembled(read: Reader) -> Net:
+    """Our net from their constants. The numbers in the names of operations rise by 100 from one size to the next."""
+    state: dict[str, Tensor] = {"const": read("Expand_9", 0)}
+    for i in range(8):
+        state[f"mapping.{i}.weight"] = read(f"MatMul_{8 + 11 * i}", 1, "Mapping")
+        state[f"mapping.{i}.bias"] = read(f"Reshape_{14 + 11 * i}", 0, "Mapping")
+
+    def layer(i: int, affines: Iterable[int], gain: Tensor, conv: int, spatial: int | None = None) -> None:
+        own = {"affine.weight": torch.cat([read(f"Gemm_{k}/WithoutBiases") for k in affines])}
+        own["affine.bias"] = torch.cat([read(f"Gemm_{k}")[0] for k in affines])
+        own["weight"] = read(f"Conv_{conv}") * gain
+        if spatial is not None:
+            own["depthwise"] = read(f"Conv_{spatial}").flatten(0, 1)
+        if i < 15:
+            noise, own["bias"] = read(f"Add_{conv + 19}"), read(f"Add_{conv + 20}").flatten()
+            own["strength"] = noise.square().mean().sqrt()
+            own["noise"] = noise / own["strength"].clamp_min(1e-12)
+        state.update({f"layers.{i}.{name}": tensor for name, tensor in own.items()})
+
+    layer(0, [11], read("Mul_19"), 21)
+    for b in range(7):
+        o = 100 * b
+        layer(
+            2 * b + 1, [52 + o, 77 + o], read(f"Mul_{85 + o}") / 2, 88 + o, 87 + o
+        )  # haar_up is twice their transform
+        layer(2 * b + 2, [110 + o], read(f"Mul_{118 + o}"), 121 + o, 120 + o)
+    layer(15, [743], read("Mul_751"), 753)
+
+    order = bands(12)
+    haar = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2  # pixels from ll, h, v, d
+    weight, bias = state["layers.15.weight"][order].view(4, 3, -1), read("Add_754").flatten()[order].view(4, 3)
+    state["layers.15.weight"] = torch.einsum("pb,bck->pck", haar, weight).reshape(12, -1, 1, 1)
+    state["layers.15.bias"] = (haar @ bias).flatten()
+    for i in range(1, 15, 2):
+        order = bands(len(state[f"layers.{i - 1}.bias"]))
+        for name in ("weight", "bias"):  # what makes the channels, and what scales them
+            made, scales = state[f"layers.{i - 1}.{name}"], state[f"layers.{i}.affine.{name}"]
+            state[f"layers.{i - 1}.{name}"] = made[order]
+            state[f"layers.{i}.affine.{name}"] = torch.cat([scales[: len(order)][order], scales[len(order) :]])
+    return filled(Config(), state)
+
+
+def bands(c: int) -> Tensor:
+    """Where ll | h | v | d lie among c channels of the file: there all ll come first, then (v, h, d) for one after another."""
+    v = c // 4 + 3 * torch.arange(c // 4)
+    return torch.cat([torch.arange(c // 4), v + 1, v, v + 2])
+
+
+def filled(config: Config, state: Mapping[str, Tensor]) -> Net:
+    with torch.device("meta"):
+        net = Net(config)
+    net.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+    return net
+
+
+def untrained(config: Config | None = None, seed: int = 0) -> MobileStyleGAN:
+    """A net of this architecture with seeded random weights: for tests and measurements without downloads."""
+    config, source = config or Config(), torch.Generator().manual_seed(seed)
+    with torch.device("meta"):
+        empty = Net(config)
+    halved = [f"layers.{i}.weight" for i, part in enumerate(empty.styled) if part.kind in ("up", "rgb")]
+    spread = {"const": 1.0, "noise": 1.0, "strength": 0.1, "bias": 0.1, "depthwise": 1 / 3}
+    state = {}
+    for name, tensor in empty.state_dict().items():
+        scale = spread.get(name.rpartition(".")[2]) or math.sqrt((1 + ("layers" in name)) / math.prod(tensor.shape[1:]))
+        scale *= 0.2 if "affine" in name else 0.5 if name in halved else 1
+        state[name] = torch.randn(tensor.shape, generator=source) * scale + name.endswith("affine.bias")
+    return MobileStyleGAN("mobilestylegan-random", filled(config, state), artifact.fingerprint(state))

@@ -1,0 +1,398 @@
+"""StyleGAN, the first: a mapping of z to w, and adaptive instance normalization after every convolution.
+
+Paper    Karras, Laine, Aila, A Style-Based Generator Architecture for Generative Adversarial Networks, CVPR 2019 (arXiv:1812.04948)
+Matches  mapping, learned constant, noise, adaptive instance normalization (eq. 1), blurred up-sampling, truncation towards the mean w
+Differs  image heads of smaller sizes, which only training uses, are left out. Up-sampling and the 3x3 convolution after it are one
+         transposed 4x4 convolution, other large ones take fewer multiplications (nn/winograd.py). Noise is what the file holds unless an
+         edit says otherwise
+
+The columns of s are what the affine maps say: for each channel the scale (1 is added where it is used), then for each channel the bias.
+Modules bear the names of their layers: b4.const, b4.conv, then b8.conv0 (which doubles the size), b8.conv1 …, torgb.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from collections.abc import Mapping as Map
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..artifact import fingerprint
+from ..errors import ArtifactError, SettingError
+from ..layer import Layer, State
+from ..nn.stylegan_ops import EPSILON, NHWC, SLOPE
+from ..space import Latents, Space
+from .progan import DAMAGED, Conv, filled, first_line, grown, made, normalized, published, widths
+from .styled import Styled
+from .stylegan2 import Linear
+
+FUSED = 128  # px from which the authors' code makes one transposed convolution of up-sampling and convolution
+
+
+@dataclass(frozen=True)
+class Config:
+    """The shape of a net: `widths` are its channels at 4, 8, 16 … px."""
+
+    widths: tuple[int, ...]
+    z_dim: int = 512
+    w_dim: int = 512
+    c_dim: int = 0  # classes; 0 for none
+    depth: int = 8  # layers of the mapping
+    mapping_width: int = 512  # of all but its last layer
+    mapping_lr: float = 0.01  # learning rate of the mapping, relative
+    colors: int = 3  # or 1
+
+    def __post_init__(self) -> None:
+        if not self.widths or min(*self.widths, self.z_dim, self.w_dim, self.depth, self.mapping_width) < 1:
+            raise SettingError(f"widths, z_dim, w_dim, depth and mapping_width are numbers from 1 up; got {self}")
+        if self.colors not in (1, 3):
+            raise SettingError(f"a picture has 3 colors or 1; got {self.colors}")
+
+    @classmethod
+    def square(cls, resolution: int = 1024, base: int = 16 << 10, most: int = 512, **rest: Any) -> "Config":
+        """To resolution px, with base / size channels at each size, at most `most` (the paper's widths by default)."""
+        return cls(widths(resolution, base, most), **rest)
+
+    @classmethod
+    def tiny(cls, **rest: Any) -> "Config":
+        """16 px and odd widths, for tests."""
+        small = {"widths": (9, 7, 5), "z_dim": 12, "w_dim": 10, "depth": 3, "mapping_width": 14}
+        return cls(**(small | rest))
+
+
+class Mapping(nn.Module):
+    """z, with the label's embedding behind it, normalized to unit mean square, then `depth` linear layers with leaky ReLU."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        c = config
+        self.embed = nn.Parameter(torch.empty(c.c_dim, c.z_dim)) if c.c_dim else None
+        sizes = [c.z_dim * (2 if c.c_dim else 1), *[c.mapping_width] * (c.depth - 1), c.w_dim]
+        layers = [Linear(a, b, c.mapping_lr) for a, b in zip(sizes, sizes[1:], strict=False)]
+        for layer in layers:
+            layer.gain *= math.sqrt(2)  # of the activation; the bias goes without
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, z: Float[Tensor, "n z"], label: Float[Tensor, "n c"] | None = None) -> Float[Tensor, "n w"]:
+        if self.embed is not None and label is not None:
+            z = torch.cat([z, label.to(z) @ self.embed], 1)
+        x = normalized(z)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), SLOPE)
+        return x
+
+
+class StyledLayer(nn.Module):
+    """A constant or a convolution, then noise, bias, leaky ReLU, and adaptive instance normalization."""
+
+    noise: Tensor
+
+    def __init__(self, config: Config, into: int, out: int, size: int, up: bool = False):
+        super().__init__()
+        self.size, self.up = size, up
+        self.const = None if into else nn.Parameter(torch.empty(out, size, size))
+        self.conv: Any = Conv(into, out, up=up, biased=False) if into else None
+        self.bias, self.strength = nn.Parameter(torch.empty(out)), nn.Parameter(torch.empty(out))
+        self.register_buffer("noise", torch.empty(size, size))
+        self.affine = Linear(config.w_dim, 2 * out)
+
+    def forward(
+        self,
+        x: Float[Tensor, "n i h w"],
+        s: Float[Tensor, "n styles"],
+        noise: Float[Tensor, "n 1 y x"] | None,
+        grad: bool,
+    ) -> Float[Tensor, "n o y x"]:
+        strength = self.strength[:, None, None].to(x.dtype)
+        y = self._raw(x, self.bias.to(x.dtype), grad)
+        noise = (self.noise[None, None] if noise is None else noise).to(x.dtype)
+        if grad:
+            return stylized(F.leaky_relu(y + noise * strength, SLOPE), s, grad)
+        return stylized(F.leaky_relu_(y.addcmul_(noise, strength), SLOPE), s, grad)
+
+    def _raw(self, x: Tensor, bias: Tensor, grad: bool) -> Tensor:
+        if self.const is not None:
+            return (self.const + self.bias[:, None, None]).to(x.dtype).expand(len(x), -1, -1, -1).contiguous()
+        return blurred(self.conv(x, grad), 0.25, bias) if self.up else self.conv(x, grad, bias)
+
+    def coarse(self, x: Tensor, s: Tensor, noise: Tensor | None) -> Float[Tensor, "n o h w"]:
+        """The layer at the lower resolution of x; noise is averaged."""
+        scale = x.shape[-1] / self.size
+        y = x if self.conv is None else self.conv.coarse(x, scale)
+        if self.up:
+            y = blurred(y, scale**2 / 4, None)
+        noise = F.adaptive_avg_pool2d((self.noise[None, None] if noise is None else noise).to(x.dtype), x.shape[-1])
+        y = y + (noise * self.strength[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        return stylized(F.leaky_relu(y, SLOPE), s, grad=True)
+
+
+def blurred(x: Float[Tensor, "n c h w"], tap: float, bias: Float[Tensor, " c"] | None) -> Float[Tensor, "n c h w"]:
+    """Filtered by [tap, 1 - 2 tap, tap] both ways, with zeros around; then a bias."""
+    f = torch.tensor([tap, 1 - 2 * tap, tap], dtype=x.dtype, device=x.device)
+    return F.conv2d(x, torch.outer(f, f).expand(x.shape[1], 1, 3, 3), bias, padding=1, groups=x.shape[1])
+
+
+def stylized(x: Float[Tensor, "n c h w"], s: Float[Tensor, "n styles"], grad: bool) -> Float[Tensor, "n c h w"]:
+    """Adaptive instance normalization (eq. 1): every channel of every sample to the mean and deviation that its style says."""
+    scale, bias = s[:, : x.shape[1]] + 1, s[:, x.shape[1] :]
+    if grad:
+        x = x - x.mean((2, 3), keepdim=True)
+        scale = scale[:, :, None, None].to(x.dtype) * (x.square().mean((2, 3), keepdim=True) + EPSILON).rsqrt()
+        return x * scale + bias[:, :, None, None].to(x.dtype)
+    # Of one sample, batch normalization in training is the same, and fast.
+    ys = [F.batch_norm(x[n : n + 1], None, None, scale[n], bias[n], training=True, eps=EPSILON) for n in range(len(x))]
+    return ys[0] if len(ys) == 1 else torch.cat(ys)
+
+
+class Net(nn.Module):
+    """All weights: mapping, w_avg (mean w, which truncation pulls to), the blocks b4, b8 …, torgb."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config, self.mapping, c = config, Mapping(config), config.widths
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        self.b4 = nn.ModuleDict({"const": StyledLayer(config, 0, c[0], 4), "conv": StyledLayer(config, c[0], c[0], 4)})
+        for b in range(1, len(c)):
+            first, second = (
+                StyledLayer(config, c[b - 1], c[b], 4 << b, up=True),
+                StyledLayer(config, c[b], c[b], 4 << b),
+            )
+            self.add_module(f"b{4 << b}", nn.ModuleDict({"conv0": first, "conv1": second}))
+        self.torgb = Conv(c[-1], config.colors, 1, gain=1.0)
+
+
+def chain(config: Config) -> tuple[Layer, ...]:
+    """The layers, two rows of w+ to each size; torgb has none."""
+    layers, at = [], 0
+    for b, width in enumerate(config.widths):
+        for part in ("conv0", "conv1") if b else ("const", "conv"):
+            name = f"b{4 << b}.{part}"
+            style = slice(at, at := at + 2 * width)
+            layers.append(Layer(name, (4 << b, 4 << b), width, len(layers), style, (f"noise.{name}",)))
+    return (*layers, Layer("torgb", layers[-1].size, config.widths[-1], head=True))
+
+
+@final
+class StyleGAN1(Styled):
+    """z → w → w+ → s and a chain of styled layers; see the top of this file."""
+
+    def __init__(self, name: str, net: Net, mark: str | None = None):
+        net.to(memory_format=NHWC)  # pyright: ignore[reportCallIssue]
+        config, layers = net.config, chain(net.config)
+        spaces = (
+            Space("z", (config.z_dim,)),
+            Space("w", (config.w_dim,)),
+            Space("w+", (len(layers) - 1, config.w_dim), affine=True),
+            Space("s", (layers[-2].style.stop,), affine=True),
+        )
+        super().__init__(
+            name,
+            net,
+            spaces=spaces,
+            layers=layers,
+            inputs=({"label": (config.c_dim,)} if config.c_dim else {})
+            | {f"noise.{layer.name}": (1, *layer.size) for layer in layers[:-1]},
+            fingerprint=mark or fingerprint(net.state_dict()),
+        )
+
+    # -- the fold -------------------------------------------------------------------------------------------------------------------
+
+    def start(self, latents: Latents) -> State:
+        return State(latents.values.new_empty(len(latents), 0, 4, 4).to(self.precision or self.dtype))
+
+    def layer(self, i: int, state: State, latents: Latents, grad: bool) -> State:
+        part, x, noise = self._part(self.layers[i]), state.x, latents.inputs.get(f"noise.{self.layers[i].name}")
+        if self.layers[i].head:
+            return State(x, part(x.to(self.dtype), grad).expand(-1, 3, -1, -1))
+        return State(part(x, latents.values[:, self.layers[i].style], noise, grad))
+
+    def finish(self, state: State, latents: Latents) -> Float[Tensor, "n 3 h w"]:
+        assert state.rgb is not None
+        return state.rgb.contiguous()
+
+    def coarse(self, i: int, state: State, latents: Latents) -> Float[Tensor, "n 3 h w"] | None:
+        """A preview: the remaining layers at the size of `state`."""
+        if i == 0:
+            return None
+        x, last = state.x, len(self.layers) - 1
+        for j in range(i, last):
+            noise = latents.inputs.get(f"noise.{self.layers[j].name}")
+            x = self._part(self.layers[j]).coarse(x, latents.values[:, self.layers[j].style], noise)
+        return self.finish(self.layer(last, State(x), latents, grad=True), latents)
+
+
+def random(config: Config, seed: int = 0) -> StyleGAN1:
+    """A net as it is before training, but with noise and biases, so that every part counts. The same seed gives the same weights."""
+    source = torch.Generator().manual_seed(seed)
+    net: Any = Net(config)
+    with torch.no_grad():
+        for name, p in [*net.named_parameters(), *net.named_buffers()]:
+            small = name.endswith(("bias", "strength"))
+            p.copy_(torch.randn(p.shape, generator=source) * (0.1 if small else 1.0))
+        for layer in net.mapping.layers:
+            layer.weight.div_(layer.lr)
+            layer.bias.div_(layer.lr)
+        z, label = torch.randn(1000, config.z_dim, generator=source), None
+        if config.c_dim:
+            label = torch.eye(config.c_dim)[torch.arange(1000) % config.c_dim]
+        net.w_avg.copy_(net.mapping(z, label).mean(0))
+    return StyleGAN1(f"stylegan1-random{4 << len(config.widths) - 1}", net)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------------------------
+
+TF_OPTIONS = {
+    "use_styles": True,
+    "const_input_layer": True,
+    "use_noise": True,
+    "use_pixel_norm": False,
+    "use_instance_norm": True,
+    "use_wscale": True,
+    "normalize_latents": True,
+    "nonlinearity": "lrelu",
+    "mapping_nonlinearity": "lrelu",
+    "blur_filter": [1, 2, 1],
+}
+GENFORCE_OPTIONS = {
+    "use_wscale": True,
+    "final_tanh": False,
+    "const_input": True,
+    "repeat_w": True,
+    "noise_type": "spatial",
+}
+
+
+LEAVES = (
+    "main",
+    "bias",
+    "strength",
+    "noise",
+    "affine.weight",
+    "affine.bias",
+)  # of a layer; "main" is its constant or its kernel
+
+
+def from_tf(name: str, state: Map[str, Tensor], options: Map[str, object] | None = None) -> StyleGAN1:
+    """A generator from the variables of the authors' TensorFlow code ("4x4/Const/const", "Dense0/weight" …, perhaps behind "synthesis/"
+    and "mapping/") and its static keyword arguments. Raises ArtifactError for other tensors, and for a net that is still growing."""
+    published(name, options := options or {}, TF_OPTIONS)
+    parts = ("synthesis", "mapping", "G_synthesis", "G_mapping")
+    own = {key.partition("/")[2] if key.partition("/")[0] in parts else key: tensor for key, tensor in state.items()}
+
+    def layer(b: int, j: int) -> tuple[str, ...]:
+        at = f"{4 << b}x{4 << b}/{(('Conv0_up', 'Conv1') if b else ('Const', 'Conv'))[j]}"
+        style = (f"{at}/StyleMod/weight", f"{at}/StyleMod/bias")
+        return (
+            f"{at}/{'weight' if b or j else 'const'}",
+            f"{at}/bias",
+            f"{at}/Noise/weight",
+            f"noise{2 * b + j}",
+            *style,
+        )
+
+    def turned(key: str, tensor: Tensor) -> Tensor:
+        if tensor.ndim == 4:
+            return tensor.permute(3, 2, 0, 1)
+        return tensor.T if tensor.ndim == 2 and key.endswith("weight") else tensor
+
+    single = {"w_avg": "dlatent_avg", "mapping.embed": "LabelConcat/weight", "torgb": "ToRGB_lod0/"}
+    count = sum(f"{4 << b}x{4 << b}/Conv1/weight" in own for b in range(1, 20)) + 1
+    pairs = _pairs(own, count, layer, "Dense{}/".format, single)
+    return _assembled(name, own, pairs, options, options.get("mapping_lrmul", 0.01), fingerprint(state), turned)
+
+
+def from_genforce(name: str, state: Map[str, Tensor], options: Map[str, object] | None = None) -> StyleGAN1:
+    """A generator from the tensors of genforce's StyleGAN ("synthesis.layer0.const" …) and its keyword arguments. Raises ArtifactError."""
+    published(name, options := options or {}, GENFORCE_OPTIONS)
+
+    def layer(b: int, j: int) -> tuple[str, ...]:
+        leaves = ("weight" if b or j else "const", "bias", "apply_noise.weight", "apply_noise.noise")
+        return tuple(f"synthesis.layer{2 * b + j}.{leaf}" for leaf in (*leaves, "style.weight", "style.bias"))
+
+    count = sum(f"synthesis.output{b}.weight" in state for b in range(20))
+    single = {
+        "w_avg": "truncation.w_avg",
+        "mapping.embed": "mapping.label_weight",
+        "torgb": f"synthesis.output{count - 1}.",
+    }
+    pairs = _pairs(state, count, layer, "mapping.dense{}.".format, single)
+    own = dict(state) | {"lod": state.get("synthesis.lod", torch.zeros(()))}
+    lr = options.get("mapping_lr_mul", 0.01)
+    return _assembled(name, own, pairs, options, lr, fingerprint(state), lambda _, tensor: tensor)
+
+
+def _pairs(
+    state: Map[str, Tensor],
+    count: int,
+    layer: Callable[[int, int], tuple[str, ...]],
+    dense: Callable[[int], str],
+    single: Map[str, str],
+) -> list[tuple[str, str]]:
+    """(our name, theirs) of every tensor: of the layers of `count` sizes, of the mapping, and of what there is one of."""
+    pairs = [("w_avg", single["w_avg"])]
+    for b in range(count):
+        for j, ours in enumerate(("conv0", "conv1") if b else ("const", "conv")):
+            pairs += [(f"b{4 << b}.{ours}.{leaf}", theirs) for leaf, theirs in zip(LEAVES, layer(b, j), strict=True)]
+    for leaf in ("weight", "bias"):
+        depth = sum(f"{dense(i)}{leaf}" in state for i in range(100))
+        pairs += [(f"mapping.layers.{i}.{leaf}", f"{dense(i)}{leaf}") for i in range(depth)]
+        pairs.append((f"torgb.{leaf}", f"{single['torgb']}{leaf}"))
+    return pairs + [(ours, theirs) for ours, theirs in single.items() if ours == "mapping.embed" and theirs in state]
+
+
+def _assembled(
+    name: str,
+    state: Map[str, Tensor],
+    pairs: list[tuple[str, str]],
+    options: Map[str, object],
+    lr: Any,
+    mark: str,
+    turned: Callable[[str, Tensor], Tensor],
+) -> StyleGAN1:
+    """The generator of these tensors; its configuration is in their shapes."""
+    grown(name, state)
+    for _, theirs in pairs:
+        if theirs not in state:
+            raise ArtifactError(f"{name}: these are not the tensors of a StyleGAN: there is no {theirs!r}")
+    try:
+        found = {}
+        for ours, theirs in pairs:
+            tensor, part = state[theirs], ours.removesuffix(".main")
+            if ours == "b4.const.main":
+                found["b4.const.const"] = tensor.squeeze(tuple(range(tensor.ndim - 3)))
+            elif ours.endswith(".noise"):
+                found[ours] = tensor.squeeze(tuple(range(tensor.ndim - 2)))
+            elif part != ours:
+                found[f"{part}.conv.weight"] = _kernel(part, turned(ours, tensor), options)
+            else:
+                found[ours] = turned(ours, tensor)
+        mapping = [found[key] for key in found if re.fullmatch(r"mapping\.layers\.\d+\.weight", key)]
+        embed = found.get("mapping.embed", torch.zeros(0, mapping[0].shape[1]))
+        config = Config(
+            widths=tuple(len(found[key]) for key in found if re.fullmatch(r"b\d+\.(conv|conv1)\.bias", key)),
+            z_dim=embed.shape[1],
+            w_dim=len(mapping[-1]),
+            c_dim=len(embed),
+            depth=len(mapping),
+            mapping_width=len(mapping[0]),
+            mapping_lr=float(lr),
+            colors=len(found["torgb.weight"]),
+        )
+    except (SettingError, *DAMAGED) as error:
+        raise ArtifactError(f"{name}: these are not the tensors of a StyleGAN: {first_line(error)}") from error
+    return StyleGAN1(name, filled(name, made(name, Net, config), found), mark)
+
+
+def _kernel(part: str, weight: Float[Tensor, "o i 3 3"], options: Map[str, object]) -> Float[Tensor, "o i 3 3"]:
+    """The kernel of a convolution. One that is meant for a transposed convolution (`fused_scale`) is turned around."""
+    fused, size = options.get("fused_scale", "auto"), int(part[1 : part.index(".")])
+    return (
+        weight.flip(2, 3)
+        if part.endswith("conv0") and (fused is True or (fused == "auto" and size >= FUSED))
+        else weight
+    )

@@ -1,0 +1,1 @@
+"""Training generators: adversarially from pictures alone, or planted, with factors that are known."""
