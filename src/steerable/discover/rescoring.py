@@ -1,0 +1,100 @@
+"""Re-scoring: what moves do to scores, on pictures that nothing was learned from (HiGAN's protocol, with both signs)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..edit import Edit
+from ..errors import MethodFailed
+from ..generator import Generator
+from ..method import Progress
+from ..path import Effect, Path
+from ..renderer import Renderer
+from ..score import Scorer
+from ..score.labels import batches, reading_size
+from ..space import Latents
+
+NORMAL = 1.96  # half the width of an interval of 95 %, in standard errors
+
+
+@dataclass(frozen=True)
+class Move:
+    """A path, and the layers it is held to (None: its own)."""
+
+    path: Path
+    layers: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What moves did per standard deviation: (score at +step − score at −step) / 2·step for each picture, and the plain scores."""
+
+    per_sd: Float[Tensor, "m n a"]
+    plain: Float[Tensor, "n a"]
+
+    @property
+    def mean(self) -> Float[Tensor, "m a"]:
+        return self.per_sd.nanmean(1)
+
+    @property
+    def error(self) -> Float[Tensor, "m a"]:
+        """Standard errors of the means; infinite where fewer than two pictures could be read."""
+        n = (~self.per_sd.isnan()).sum(1)
+        variance = (self.per_sd - self.mean[:, None]).square().nansum(1) / (n - 1).clamp_min(1)
+        return torch.where(n > 1, (variance / n.clamp_min(1)).sqrt(), torch.inf)
+
+    @property
+    def spread(self) -> Float[Tensor, " a"]:
+        """The standard deviation of each score over the plain pictures."""
+        known = ~self.plain.isnan()
+        centered = torch.where(known, self.plain - self.plain.nanmean(0), 0.0)
+        return (centered.square().sum(0) / (known.sum(0) - 1).clamp_min(1)).sqrt()
+
+    def effects(self, move: int, scorer: Scorer, psi: float) -> tuple[Effect, ...]:
+        """As a path keeps them; a score that could not be read is left out."""
+        found = []
+        for a, (name, unit) in enumerate(zip(scorer.names, scorer.units, strict=True)):
+            mean, error = float(self.mean[move, a]), float(self.error[move, a])
+            if error < float("inf"):
+                low, high, n = (
+                    mean - NORMAL * error,
+                    mean + NORMAL * error,
+                    int((~self.per_sd[move, :, a].isnan()).sum()),
+                )
+                found.append(Effect(name, mean, low, high, float(self.spread[a]), unit, psi, n))
+        return tuple(found)
+
+
+def rescore(
+    generator: Generator,
+    latents: Latents,
+    moves: Sequence[Move],
+    scorer: Scorer,
+    *,
+    step: float,
+    edits: Sequence[Edit] = (),
+    size: int | None = None,
+    progress: Progress,
+) -> Change:
+    """Render each sample moved by ±step, and score it.
+
+    Moves that differ only in late layers should come first: what lies before the first changed layer is not rendered again. Raises
+    MethodFailed if no picture could be scored.
+    """
+    size = reading_size(generator, scorer, size, progress)
+    renderer, parts = Renderer(generator), list(batches(generator, len(latents), size))
+    plain, found = [], []
+    read = lambda samples, more: scorer(renderer(samples, [*edits, *more], size=size)).float().cpu()
+    for rows in progress.over(parts, f"Re-scoring {len(latents)} pictures, {2 * len(moves)} moves each", len(parts)):
+        samples, sides = latents[rows], []
+        for sign in (1, -1):
+            sides.append([read(samples, [m.path.at(sign * step, layers=m.layers)]) for m in moves])
+        plain.append(read(samples, []))
+        found.append((torch.stack(sides[0]) - torch.stack(sides[1])) / (2 * step))
+    change = Change(torch.cat(found, 1), torch.cat(plain))
+    if change.per_sd.isnan().all():
+        raise MethodFailed(f"{scorer.name} could read none of the {len(latents)} pictures (no face found?); lower psi")
+    return change
