@@ -1,0 +1,386 @@
+"""ProGAN against the published formulas, written out plainly here; its readers; what fold, executors and lent weights owe each other."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from steerable import catalogue
+from steerable.edit import Masked, SetInput
+from steerable.errors import ArtifactError, SettingError, SpaceError
+from steerable.generators import progan
+from steerable.generators.progan import Config, Net, ProGAN, chain, from_genforce, from_graph, from_tf, random
+from steerable.nn import winograd
+from steerable.path import Direction
+from steerable.render import render
+from steerable.renderer import Renderer
+
+CONFIGS = {
+    "odd": Config.tiny(),
+    "classes-gray": Config.tiny(c_dim=3, colors=1, z_dim=5),
+    "4px": Config.tiny(widths=(6,)),
+    "large": Config.tiny(widths=(9, 11, 129, 5)),  # all forms of convolution
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def net(request) -> ProGAN:
+    return random(CONFIGS[request.param], seed=3)
+
+
+@pytest.fixture(scope="module")
+def odd() -> ProGAN:
+    return random(CONFIGS["odd"], seed=3).to(dtype=torch.float64)
+
+
+def close(a, b, relative):
+    assert a.shape == b.shape
+    assert float((a - b).abs().max() / b.abs().max()) < relative
+
+
+# -- the formulas -------------------------------------------------------------------------------------------------------------------
+
+
+def plain(g: ProGAN, z, label=None):
+    """The picture of z, step by step as in table 2 and section 4 of the paper."""
+    p = {k: v.detach() for k, v in g.net.state_dict().items()}
+
+    def normalized(x):
+        return x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+
+    def conv(x, name, gain=2**0.5, padding=1):
+        weight = p[f"{name}.weight"]
+        return F.conv2d(x, weight * gain / math.sqrt(weight[0].numel()), p[f"{name}.bias"], padding=padding)
+
+    def ended(x):
+        return normalized(torch.where(x > 0, x, 0.2 * x))
+
+    z = normalized(z if label is None else torch.cat([z, label.to(z)], 1))
+    # A dense layer is a 4x4 convolution of one pixel, padded by 3, with the kernel turned around.
+    weight = p["b4.dense.weight"].flip(2, 3)
+    x = F.conv2d(
+        z[:, :, None, None], weight * math.sqrt(2) / math.sqrt(weight[0].numel()), p["b4.dense.bias"], padding=3
+    )
+    x = ended(conv(ended(x), "b4.conv"))
+    for b in range(1, len(g.net.config.widths)):
+        x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        x = ended(conv(ended(conv(x, f"b{4 << b}.conv0")), f"b{4 << b}.conv1"))
+    return conv(x, "torgb", gain=1.0, padding=0).expand(-1, 3, -1, -1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_pictures_are_those_of_the_formulas(net, dtype):
+    g = net.to(dtype=dtype)
+    z = g.sample(2, seed=5)
+    want = plain(g, z.values, z.inputs.get("label"))
+    for grad in (False, True):
+        close(render(g, z, grad=grad), want, 1e-4 if dtype == torch.float32 else 1e-9)
+
+
+def test_the_paper_s_sizes():
+    layers = chain(Config.square(1024))
+    assert [layer.channels for layer in layers[1::2]] == [512, 512, 512, 512, 256, 128, 64, 32, 16]
+    assert [layer.name for layer in (*layers[:4], layers[-1])] == [
+        "b4.dense",
+        "b4.conv",
+        "b8.conv0",
+        "b8.conv1",
+        "torgb",
+    ]
+    assert layers[-1].size == (1024, 1024)
+    weights = sum(p.numel() for p in progan.Net(Config.square(1024)).parameters())
+    assert weights == 23_071_507  # the paper's table 2 says 23.1 M
+    with pytest.raises(SettingError, match="resolution is a power of two from 4 px up; got 100"):
+        Config.square(100)
+
+
+def test_up_sampling_and_convolution_are_one(odd):
+    weight = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.randn(2, 3, 4, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    want = F.conv2d(F.interpolate(x, scale_factor=2.0), weight, padding=1)
+    close(F.conv_transpose2d(x, progan.spread(weight), stride=2, padding=1), want, 1e-12)
+
+
+# -- executors, derivatives, batches ------------------------------------------------------------------------------------------------
+
+
+def test_fewer_multiplications_where_they_pay(monkeypatch):
+    sizes, inner = [], winograd.convolved
+    monkeypatch.setattr(winograd, "convolved", lambda x, s, u: sizes.append(x.shape[-1]) or inner(x, s, u))
+    g = random(CONFIGS["large"])
+    g.synthesize(g.sample(1))
+    assert sizes == [16]
+
+
+@pytest.mark.parametrize("kind", ["classes-gray", "large"])
+def test_derivatives_are_those_of_the_formulas(kind):
+    g = random(CONFIGS[kind], seed=3).to(dtype=torch.float64)
+    z = g.sample(1, seed=2)
+    label = z.inputs.get("label")
+    v = torch.randn(z.values.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours, theirs = (lambda c: g.synthesize(z.at(c))), (lambda c: plain(g, c, label))
+    for f, want in zip(torch.func.jvp(ours, (z.values,), (v,)), torch.func.jvp(theirs, (z.values,), (v,)), strict=True):
+        close(f, want, 1e-9)
+    both = [torch.func.vjp(f, z.values) for f in (ours, theirs)]
+    cotangent = torch.randn(both[0][0].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    close(both[0][1](cotangent)[0], both[1][1](cotangent)[0], 1e-9)
+    vs = torch.stack([v, 2 * v, v.roll(1)])
+    one = lambda v: torch.func.jvp(ours, (z.values,), (v,))[1]
+    close(torch.vmap(one)(vs), torch.stack([one(v) for v in vs]), 1e-9)
+
+
+def test_a_row_of_a_batch_is_the_picture_alone(net):
+    z = net.sample(3, seed=4)
+    together = net.synthesize(z)
+    for k in range(3):
+        close(together[k : k + 1], net.synthesize(z[k]), 1e-4)
+
+
+def test_states_stay_as_they_were_and_are_what_layers_say(net):
+    z = net.sample(2, seed=4)
+    seen = [(layer, state, copy.deepcopy(state)) for layer, state in net.states(z, grad=False)]
+    for layer, state, before in seen:
+        assert torch.equal(state.x, before.x)
+        assert (layer.channels, *layer.size) == tuple(state.x.shape[1:])
+    assert seen[-1][1].rgb is not None
+
+
+def test_previews_are_about_the_means_of_the_picture(odd):
+    z = odd.sample(2)
+    picture, state = odd.synthesize(z), odd.start(z)
+    for i in range(len(odd.layers)):
+        preview = odd.coarse(i, state, z)
+        if i == 0:
+            assert preview is None
+        else:
+            small = F.adaptive_avg_pool2d(picture, state.x.shape[-1])
+            assert preview.shape == small.shape
+            error = (preview - small).square().mean().sqrt() / small.std()
+            assert error < (1e-9 if state.x.shape[-1] == 16 else 1.0)
+        state = odd.layer(i, state, z, grad=False)
+    assert Renderer(odd)(z, size=8).shape == (2, 3, 8, 8)
+
+
+def test_half_precision_is_close():
+    g = random(CONFIGS["large"])
+    z = g.sample(2, seed=1)
+    quick, exact = g.half().synthesize(z), g.synthesize(z)
+    assert quick.dtype == torch.float32
+    assert 1e-5 < float((quick - exact).square().mean().sqrt() / exact.std()) < 0.05
+
+
+# -- edits, the renderer, weights ---------------------------------------------------------------------------------------------------
+
+
+def test_there_is_only_z(odd):
+    z = odd.sample(1)
+    with pytest.raises(SpaceError, match="has no space 'w'"):
+        odd.lift(z, "w")
+    with pytest.raises(SpaceError, match="has only the space 'z', not 'w'"):
+        odd.affines("w")
+    (map_,) = odd.affines("z").values()
+    assert map_.shape == (9 * 16, 12)
+    dense = odd.net.b4["dense"]
+    close((map_ @ z.values[0]).view(1, 9, 4, 4) + dense.bias[:, None, None], dense(z.values, True), 1e-9)
+
+
+def test_classes():
+    g = random(CONFIGS["classes-gray"])
+    z = g.sample(1, seed=1)
+    one, other = (render(g, z, [SetInput("label", torch.eye(3)[k : k + 1])]) for k in (0, 1))
+    assert not torch.equal(one, other)
+    assert torch.equal(one[:, 0], one[:, 2])
+    with pytest.raises(SettingError, match=r"needs an input 'label' \[n 3\]"):
+        g.synthesize(type(z)(z.values, z.space))
+
+
+def test_the_renderer_and_masks(odd):
+    z = odd.sample(1)
+    d = Direction(name="d", vector=torch.full((12,), 12**-0.5), space=odd.space("z"), unit=1.0).at(1.0)
+    mask = torch.zeros(1, 1, 16, 16, dtype=torch.float64)
+    r = Renderer(odd)
+    for edits in ([], [d], [Masked(d, mask)], [Masked(d, mask, "8px")], [Masked(d, mask + 1, "all")], []):
+        assert torch.equal(r(z, edits), render(odd, z, edits))
+    assert torch.equal(render(odd, z, [Masked(d, mask, "8px")]), render(odd, z))
+    close(render(odd, z, [Masked(d, mask + 1, "all,torgb")]), render(odd, z, [d]), 1e-12)
+
+
+@pytest.mark.parametrize("name", ["b4.dense.weight", "b16.conv0.weight", "b16.conv1.weight", "torgb.bias"])
+def test_lent_weights(name):
+    g = random(CONFIGS["large"], seed=2)
+    z = g.sample(1)
+    before = g.synthesize(z)
+    other = g.net.state_dict()[name] * 1.5 + 0.1
+    whole = ProGAN("whole", copy.deepcopy(g.net))
+    whole.net.load_state_dict({**g.net.state_dict(), name: other})
+    close(g.lent({name: other}).synthesize(z), whole.synthesize(z), 1e-6)
+    leaf = other.clone().requires_grad_()
+    g.lent({name: leaf}).synthesize(z).square().mean().backward()
+    assert float(leaf.grad.abs().max()) > 0
+    assert torch.equal(g.synthesize(z), before)
+
+
+# -- readers ------------------------------------------------------------------------------------------------------------------------
+
+
+def as_tf(g, fused):
+    """The variables that the authors' TensorFlow code would hold."""
+    p = g.net.state_dict()
+    found = {"lod": torch.zeros(())}
+    for key, tensor in p.items():
+        block, _, rest = key.partition(".")
+        size = f"{block[1:]}x{block[1:]}"
+        if block == "torgb":
+            name, tensor = f"ToRGB_lod0/{rest}", tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor
+        elif rest == "dense.weight":
+            name, tensor = "4x4/Dense/weight", tensor.transpose(0, 1).flatten(1)
+        elif rest.startswith("conv0"):
+            name = f"{size}/Conv0{'_up' if fused else ''}/{rest.partition('.')[2]}"
+            if tensor.ndim == 4:
+                tensor = tensor.flip(2, 3).permute(2, 3, 0, 1) if fused else tensor.permute(2, 3, 1, 0)
+        else:
+            name, tensor = (
+                f"{size}/{rest.replace('.', '/').capitalize()}",
+                tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor,
+            )
+        found[name] = tensor.clone()
+    # Heads of smaller sizes are there too.
+    return found | {"ToRGB_lod1/weight": torch.zeros(1, 1, 7, 3), "ToRGB_lod1/bias": torch.zeros(3)}
+
+
+def as_genforce(g, fused):
+    found = {"lod": torch.zeros(())}
+    for key, tensor in g.net.state_dict().items():
+        part, leaf = key.rsplit(".", 1)
+        b = len(g.net.config.widths) - 1 if part == "torgb" else int(part[1 : part.index(".")]).bit_length() - 3
+        j = 2 * b + (part.endswith(("conv1", "conv")))
+        if leaf == "weight" and part.endswith("dense"):
+            tensor = tensor.flip(2, 3)
+        elif leaf == "weight" and part.endswith("conv0") and fused:
+            tensor = tensor.flip(2, 3).transpose(0, 1)
+        found[f"output{b}.{leaf}" if part == "torgb" else f"layer{j}.{leaf}"] = tensor.clone()
+    return found
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", ["odd", "classes-gray"])
+def test_tensorflow_variables(kind, fused):
+    g = random(CONFIGS[kind], seed=3)
+    read = from_tf(
+        "theirs", as_tf(g, fused), {"label_size": g.net.config.c_dim, "fused_scale": fused, "resolution": 16}
+    )
+    assert read.net.config == g.net.config
+    z = g.sample(2)
+    assert torch.equal(read.synthesize(z), g.synthesize(z))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_genforce_tensors(fused):
+    g = random(CONFIGS["odd"], seed=3)
+    read = from_genforce("theirs", as_genforce(g, fused), {"fused_scale": fused})
+    assert torch.equal(read.synthesize(g.sample(2)), g.synthesize(g.sample(2)))
+    with pytest.raises(
+        ArtifactError, match="theirs: it was made with final_tanh=True; only final_tanh=False is known here"
+    ):
+        from_genforce("theirs", as_genforce(g, fused), {"final_tanh": True})
+    with pytest.raises(ArtifactError, match="these are not the tensors of genforce's PGGAN"):
+        from_genforce("theirs", {"a": torch.zeros(1)})
+
+
+def test_what_cannot_be_read_is_said():
+    state = as_tf(random(CONFIGS["odd"]), True)
+    with pytest.raises(ArtifactError, match=r"it is still growing \(lod is not 0\); take a later checkpoint"):
+        from_tf("x", state | {"lod": torch.tensor(1.5)})
+    with pytest.raises(ArtifactError, match="it was made with use_pixelnorm=False; only use_pixelnorm=True is known"):
+        from_tf("x", state, {"use_pixelnorm": False})
+    with pytest.raises(ArtifactError, match="these are not the variables of a ProGAN: '8x8/Conv0/weight'"):
+        from_tf("x", {k: v for k, v in state.items() if k != "8x8/Conv0_up/weight"})
+    with pytest.raises(ArtifactError, match="it describes a net that is too large for this computer"):
+        progan.made("x", Net, Config((1 << 40,), 1 << 20))
+    with pytest.raises(ArtifactError, match=r"b8.conv1.bias should have the shape \(7,\); it has \(8,\)"):
+        from_tf("x", state | {"8x8/Conv1/bias": torch.zeros(8)})
+    with pytest.raises(ArtifactError, match="12 inputs cannot have 12 classes among them"):
+        from_tf("x", state, {"label_size": 12})
+    with pytest.raises(ArtifactError, match="this is not the graph of a ProGAN: it has 0 convolutions"):
+        from_graph("x", {}, [])
+
+
+MUTANTS = (torch.zeros(()), torch.zeros(2), torch.zeros(3, 3), torch.zeros(1, 1, 1, 2), torch.zeros(0, 4, 2, 2, 1))
+
+
+@pytest.mark.parametrize("read", [from_tf, from_genforce])
+def test_whatever_the_tensors_only_our_errors(read):
+    g = random(CONFIGS["odd"])
+    state = as_tf(g, True) if read is from_tf else as_genforce(g, False)
+    for key in state:
+        for mutant in MUTANTS:
+            if "lod1" in key or (key == "lod" and mutant.numel() == 1):
+                continue
+            with pytest.raises(ArtifactError, match=r"^x: [^\n]+$"):
+                read("x", state | {key: mutant})
+
+
+@pytest.mark.weights("progan-celeba-128")
+def test_faces_are_those_of_the_graph():
+    """`means` over 32x32 px, of the picture of RandomState(0).randn(512) as float32, were made by running the file's graph operation by
+    operation and taking 0.5 (raw - b) + b, as raw is before it is clipped and b the last constant; from [0, 1] to [-1, 1]."""
+    name = "progan-celeba-128"
+    g = progan.from_catalogue(catalogue.entry(name), catalogue.fetch(name))
+    assert g.net.config == Config.square(128)
+    with pytest.raises(ArtifactError, match=r"there is no model.json among"):
+        progan.from_catalogue(catalogue.entry(name), {})
+    close(F.avg_pool2d(g.synthesize(g.sample(1, seed=0)), 32)[0].flatten(), torch.tensor(MEANS), 1e-3)
+
+
+MEANS = [
+    -0.2515,
+    0.7632,
+    0.7604,
+    -0.2291,
+    0.0005,
+    0.6001,
+    0.3872,
+    -0.1055,
+    0.2207,
+    0.8488,
+    0.6632,
+    0.0554,
+    -0.2453,
+    0.7835,
+    0.5734,
+    -0.2612,
+    -0.6153,
+    0.1864,
+    0.1077,
+    -0.5545,
+    -0.4139,
+    0.0447,
+    -0.1819,
+    -0.5130,
+    -0.1656,
+    0.2269,
+    0.0161,
+    -0.4156,
+    -0.4349,
+    0.1526,
+    -0.1084,
+    -0.6097,
+    -0.7360,
+    -0.1675,
+    -0.2913,
+    -0.7059,
+    -0.5906,
+    -0.2703,
+    -0.4672,
+    -0.6954,
+    -0.3789,
+    -0.0945,
+    -0.3319,
+    -0.6363,
+    -0.5114,
+    -0.1213,
+    -0.4263,
+    -0.7701,
+]

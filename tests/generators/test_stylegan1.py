@@ -1,0 +1,364 @@
+"""StyleGAN against the published formulas, written out plainly here; its readers; what fold, executors and lent weights owe each other."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from steerable.edit import Masked, Noise, OnLayers, SetInput, Truncate
+from steerable.errors import ArtifactError, SettingError, SpaceError
+from steerable.generators import stylegan1
+from steerable.generators.stylegan1 import Config, StyleGAN1, chain, from_genforce, from_tf, random
+from steerable.path import Direction
+from steerable.render import render
+from steerable.renderer import Renderer
+from steerable.space import Latents
+
+CONFIGS = {
+    "odd": Config.tiny(),
+    "classes-gray": Config.tiny(c_dim=3, colors=1, z_dim=5, depth=1),
+    "4px": Config.tiny(widths=(6,)),
+    "large": Config.tiny(widths=(7, 9, 128, 5)),  # all forms of convolution
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def net(request) -> StyleGAN1:
+    return random(CONFIGS[request.param], seed=3)
+
+
+@pytest.fixture(scope="module")
+def odd() -> StyleGAN1:
+    return random(CONFIGS["odd"], seed=3).to(dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def move(odd):
+    return Direction(name="d", vector=torch.full((10,), 10**-0.5), space=odd.space("w"), unit=1.0).at(1.0)
+
+
+def close(a, b, relative):
+    assert a.shape == b.shape
+    assert float((a - b).abs().max() / b.abs().max()) < relative
+
+
+# -- the formulas -------------------------------------------------------------------------------------------------------------------
+
+
+def plain(g: StyleGAN1, z, label=None, psi=1.0, cutoff=99, given=None):
+    """The picture of z, step by step as in figure 1 and equation 1 of the paper. `given` are noise maps by input name."""
+    c, p = g.net.config, {k: v.detach() for k, v in g.net.state_dict().items()}
+    act = lambda x: torch.where(x > 0, x, 0.2 * x)
+    x = z if label is None else torch.cat([z, label.to(z) @ p["mapping.embed"]], 1)
+    x = x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    for i in range(c.depth):
+        weight = p[f"mapping.layers.{i}.weight"]
+        gain = math.sqrt(2) / math.sqrt(weight.shape[1]) * c.mapping_lr
+        x = act(x @ (weight * gain).T + p[f"mapping.layers.{i}.bias"] * c.mapping_lr)
+    rows = [p["w_avg"] + psi * (x - p["w_avg"]) if r < cutoff else x for r in range(2 * len(c.widths))]
+
+    def ended(x, name, row):
+        noise = p[f"{name}.noise"] if given is None else given[f"noise.{name}"]
+        x = act(x + noise * p[f"{name}.strength"][:, None, None] + p[f"{name}.bias"][:, None, None])
+        x = (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), correction=0, keepdim=True) + 1e-8).sqrt()
+        style = rows[row] @ (p[f"{name}.affine.weight"] / math.sqrt(c.w_dim)).T + p[f"{name}.affine.bias"]
+        scale, bias = style.view(len(x), 2, -1, 1, 1).unbind(1)
+        return x * (scale + 1) + bias
+
+    def conv(x, name, gain=2**0.5):
+        weight = p[f"{name}.weight"]
+        return F.conv2d(x, weight * gain / math.sqrt(weight[0].numel()), padding=weight.shape[-1] // 2)
+
+    def up(x):
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    def blur(x):
+        f = torch.tensor([1.0, 2.0, 1.0], dtype=x.dtype)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1)), (torch.outer(f, f) / 16).expand(x.shape[1], 1, 3, 3), groups=x.shape[1])
+
+    x = ended(p["b4.const.const"].expand(len(z), -1, -1, -1), "b4.const", 0)
+    x = ended(conv(x, "b4.conv.conv"), "b4.conv", 1)
+    for b in range(1, len(c.widths)):
+        name = f"b{4 << b}"
+        x = ended(blur(conv(up(x), f"{name}.conv0.conv")), f"{name}.conv0", 2 * b)
+        x = ended(conv(x, f"{name}.conv1.conv"), f"{name}.conv1", 2 * b + 1)
+    return (conv(x, "torgb", 1.0) + p["torgb.bias"][:, None, None]).expand(-1, 3, -1, -1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(("noise", "psi", "cutoff"), [("const", 1.0, None), ("random", 0.6, 3), ("none", 0.6, None)])
+def test_pictures_are_those_of_the_formulas(net, noise, psi, cutoff, dtype):
+    g = net.to(dtype=dtype)
+    z = g.sample(2, seed=5)
+    edits = [Truncate(psi, min(cutoff, len(g.layers) - 1) if cutoff else None), Noise(noise, seed=9)]
+    given = None if noise == "const" else Noise(noise, seed=9).latents(g.lift(z, "s"), g).inputs
+    want = plain(g, z.values, z.inputs.get("label"), psi, cutoff or 99, given)
+    for grad in (False, True):
+        close(render(g, z, edits, grad=grad), want, 1e-4 if dtype == torch.float32 else 1e-9)
+
+
+def test_the_paper_s_sizes():
+    layers = chain(Config.square(1024))
+    assert [layer.channels for layer in layers[1:-1:2]] == [512, 512, 512, 512, 256, 128, 64, 32, 16]
+    assert [layer.row for layer in layers] == [*range(18), None]
+    assert layers[-2].style.stop == 2 * 2 * (4 * 512 + 256 + 128 + 64 + 32 + 16)
+    assert [layer.name for layer in (*layers[:4], layers[-1])] == [
+        "b4.const",
+        "b4.conv",
+        "b8.conv0",
+        "b8.conv1",
+        "torgb",
+    ]
+    assert layers[-1].size == (1024, 1024)
+    weights = sum(p.numel() for p in stylegan1.Net(Config.square(1024)).parameters())
+    assert weights == 26_212_019  # the paper's section 2 says 26.2 M
+    with pytest.raises(SettingError, match="are numbers from 1 up"):
+        Config(widths=())
+
+
+# -- executors, derivatives, batches ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w+", "s"])
+def test_derivatives(odd, space):
+    here = odd.lift(odd.sample(1, seed=2), space)
+    source = torch.Generator().manual_seed(0)
+    code, v = here.values, torch.randn(here.values.shape, generator=source, dtype=torch.float64)
+    picture = lambda c: odd.synthesize(here.at(c))
+    image, tangent = torch.func.jvp(picture, (code,), (v,))
+    close(tangent, (picture(code + 1e-6 * v) - picture(code - 1e-6 * v)) / 2e-6, 1e-6)
+    cotangent = torch.randn(image.shape, generator=source, dtype=torch.float64)
+    pulled = torch.func.vjp(picture, code)[1](cotangent)[0]
+    assert float((pulled * v).sum()) == pytest.approx(float((tangent * cotangent).sum()), rel=1e-9)
+    one = lambda v: torch.func.jvp(picture, (code,), (v,))[1]
+    vs = torch.stack([v, v.roll(1)])
+    close(torch.vmap(one)(vs), torch.stack([one(v) for v in vs]), 1e-9)
+
+
+def test_large_maps_have_derivatives_too():
+    g = random(CONFIGS["large"], seed=3).to(dtype=torch.float64)
+    z = g.sample(1, seed=2)
+    v = torch.randn(z.values.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours = torch.func.jvp(lambda c: g.synthesize(z.at(c)), (z.values,), (v,))[1]
+    close(ours, torch.func.jvp(lambda c: plain(g, c), (z.values,), (v,))[1], 1e-9)
+
+
+def test_a_row_of_a_batch_is_the_picture_alone(net):
+    z = net.sample(3, seed=4)
+    together = net.synthesize(z)
+    for k in range(3):
+        close(together[k : k + 1], net.synthesize(z[k]), 1e-4)
+
+
+def test_states_stay_as_they_were_and_are_what_layers_say(net):
+    z = net.sample(2, seed=4)
+    seen = [(layer, state, copy.deepcopy(state)) for layer, state in net.states(z, grad=False)]
+    for layer, state, before in seen:
+        assert torch.equal(state.x, before.x)
+        assert (layer.channels, *layer.size) == tuple(state.x.shape[1:])
+    assert torch.equal(net.net.b4["const"].const, random(net.net.config, seed=3).net.b4["const"].const)
+
+
+def test_a_channel_has_the_mean_and_the_deviation_of_its_style(odd):
+    s = odd.lift(odd.sample(2), "s")
+    for layer, state in odd.states(s):
+        if not layer.head:
+            scale, bias = s.values[:, layer.style].chunk(2, 1)
+            assert torch.allclose(state.x.mean((2, 3)), bias)
+            assert torch.allclose(state.x.std((2, 3), correction=0), (scale + 1).abs(), rtol=1e-4)
+
+
+def test_previews_are_about_the_means_of_the_picture(odd):
+    s = odd.lift(odd.sample(2), "s")
+    picture, state = odd.synthesize(s), odd.start(s)
+    for i in range(len(odd.layers)):
+        preview = odd.coarse(i, state, s)
+        if i == 0:
+            assert preview is None
+        else:
+            small = F.adaptive_avg_pool2d(picture, state.x.shape[-1])
+            assert preview.shape == small.shape
+            assert ((preview - small).square().mean().sqrt() / small.std()) < (1e-9 if i > 4 else 1.5)
+        state = odd.layer(i, state, s, grad=False)
+    assert Renderer(odd)(s, size=8).shape == (2, 3, 8, 8)
+
+
+def test_half_precision_is_close():
+    g = random(CONFIGS["large"])
+    z = g.sample(2, seed=1)
+    quick, exact = g.half().synthesize(z), g.synthesize(z)
+    assert quick.dtype == torch.float32
+    assert 1e-5 < float((quick - exact).square().mean().sqrt() / exact.std()) < 0.05
+
+
+# -- edits, the renderer, weights ---------------------------------------------------------------------------------------------------
+
+
+def test_a_cached_prefix_changes_nothing(net):
+    r, z = Renderer(net), net.lift(net.sample(1, seed=1), "w+")
+    for row in reversed(range(z.space.shape[0])):
+        values = z.values.clone()
+        values[:, row] += 0.7
+        assert torch.equal(r(z.at(values)), net.synthesize(z.at(values)))
+
+
+def test_noise_is_one_s_own(odd):
+    name = odd.layers[-2].name
+    z = odd.sample(2, seed=1)[[0, 0]]
+    a, b = render(odd, z)
+    close(a, b, 1e-12)
+    a, b = render(odd, z, [Noise("random", seed=1)])
+    assert float((a - b).abs().max()) > 1e-3
+    other = [SetInput(f"noise.{name}", torch.ones(1, 1, 16, 16, dtype=torch.float64))]
+    r = Renderer(odd)
+    before = r(z)
+    assert not torch.equal(before, r(z, other))
+    assert torch.equal(r(z, other), render(odd, z, other))
+    noise = torch.zeros(1, 1, 16, 16, dtype=torch.float64, requires_grad=True)
+    render(odd, z[0], [SetInput(f"noise.{name}", noise)]).square().sum().backward()
+    assert float(noise.grad.abs().max()) > 0
+
+
+def test_layers_and_masks(odd, move):
+    z = odd.sample(1)
+    late = odd.lift(OnLayers(move, "5").latents(odd.lift(z, "w"), odd), "w+")
+    assert torch.equal(late.values[:, :5], odd.lift(z, "w+").values[:, :5])
+    mask = torch.zeros(1, 1, 16, 16, dtype=torch.float64)
+    assert torch.equal(render(odd, z, [Masked(move, mask, "8px")]), render(odd, z))
+    close(render(odd, z, [Masked(move, mask + 1, "all,torgb")]), render(odd, z, [move]), 1e-12)
+
+
+def test_truncation_pulls_to_the_stored_mean(odd):
+    z = odd.sample(2)
+    assert torch.equal(odd.truncate(z, 0.0).values, odd.net.w_avg.expand(2, -1))
+    cut = odd.truncate(z, 0.0, cutoff=2)
+    assert torch.equal(cut.values[:, 2:], odd.lift(z, "w+").values[:, 2:])
+    assert torch.equal(cut.values[:, :2], odd.net.w_avg.expand(2, 2, -1))
+
+
+def test_affines_are_the_maps_into_styles(odd):
+    w = odd.lift(odd.sample(1), "w")
+    through = torch.func.jacrev(lambda v: odd.lift(w.at(v), "s").values)(w.values)[0, :, 0]
+    maps = odd.affines("w+")
+    assert list(maps) == [layer.name for layer in odd.layers[:-1]]
+    assert torch.allclose(torch.cat(list(maps.values())), through)
+    with pytest.raises(SpaceError, match="has affine maps out of 'w' and 'w\\+', not out of 'z'"):
+        odd.affines("z")
+
+
+def test_classes():
+    g = random(CONFIGS["classes-gray"])
+    z = g.sample(1, seed=1)
+    one, other = (render(g, z, [SetInput("label", torch.eye(3)[k : k + 1])]) for k in (0, 1))
+    assert not torch.equal(one, other)
+    with pytest.raises(SettingError, match=r"needs an input 'label' \[n 3\] to go from z to w"):
+        g.synthesize(Latents(z.values, z.space))
+
+
+@pytest.mark.parametrize("name", ["b4.const.const", "b16.conv0.conv.weight", "b16.conv1.conv.weight", "b8.conv1.noise"])
+def test_lent_weights(name):
+    g = random(CONFIGS["large"], seed=2)
+    z = g.sample(1)
+    before = g.synthesize(z)
+    other = g.net.state_dict()[name] * 1.5 + 0.1
+    whole = StyleGAN1("whole", copy.deepcopy(g.net))
+    whole.net.load_state_dict({**g.net.state_dict(), name: other})
+    close(g.lent({name: other}).synthesize(z), whole.synthesize(z), 1e-6)
+    leaf = other.clone().requires_grad_()
+    g.lent({name: leaf}).synthesize(z).square().mean().backward()
+    assert float(leaf.grad.abs().max()) > 0
+    assert torch.equal(g.synthesize(z), before)
+
+
+# -- readers ------------------------------------------------------------------------------------------------------------------------
+
+TF = {"affine": "StyleMod", "strength": "Noise/weight", "const": "const", "bias": "bias", "conv": "weight"}
+GENFORCE = {"affine": "style", "strength": "apply_noise.weight", "const": "const", "bias": "bias", "conv": "weight"}
+
+
+def renamed(g, fused, tf):
+    """The tensors as the authors' TensorFlow code holds them, or genforce's."""
+    found = {"lod": torch.zeros(()), "synthesis/lod": torch.zeros(())} if tf else {"synthesis.lod": torch.zeros(())}
+    last = len(g.net.config.widths) - 1
+    for key, tensor in g.net.state_dict().items():
+        head, *rest = key.split(".")
+        if key == "mapping.embed":
+            name = "mapping/LabelConcat/weight" if tf else "mapping.label_weight"
+        elif head == "mapping":
+            name = f"mapping/Dense{rest[1]}/{rest[2]}" if tf else f"mapping.dense{rest[1]}.{rest[2]}"
+            tensor = tensor.T if tf and rest[2] == "weight" else tensor
+        elif head == "w_avg":
+            name = "dlatent_avg" if tf else "truncation.w_avg"
+        elif head == "torgb":
+            name = f"synthesis/ToRGB_lod0/{rest[0]}" if tf else f"synthesis.output{last}.{rest[0]}"
+        else:
+            b, part, leaf = int(head[1:]).bit_length() - 3, rest[0], rest[1]
+            j = 2 * b + part.endswith(("conv1", "conv"))
+            theirs = {"conv0": "Conv0_up"}.get(part, part.capitalize())
+            if leaf == "noise":
+                tensor = tensor[None, None]
+                name = f"synthesis/noise{j}" if tf else f"synthesis.layer{j}.apply_noise.noise"
+            else:
+                leaf = (TF if tf else GENFORCE)[leaf] + (f"{'/' if tf else '.'}{rest[2]}" if leaf == "affine" else "")
+                name = f"synthesis/{head[1:]}x{head[1:]}/{theirs}/{leaf}" if tf else f"synthesis.layer{j}.{leaf}"
+            tensor = tensor[None] if leaf == "const" else tensor
+            tensor = tensor.flip(2, 3) if fused and part == "conv0" and rest[1] == "conv" else tensor
+            tensor = tensor.T if tf and rest[1:] == ["affine", "weight"] else tensor
+        if tf and tensor.ndim == 4 and name.endswith("weight"):
+            tensor = tensor.permute(2, 3, 1, 0)
+        found[name] = tensor.clone()
+    if not tf:
+        found |= {f"synthesis.output{b}.weight": torch.zeros(3, 5, 1, 1) for b in range(last)}
+        found["synthesis.layer2.blur.kernel"] = torch.zeros(7, 1, 3, 3)
+    return found
+
+
+@pytest.mark.parametrize("tf", [True, False], ids=["tensorflow", "genforce"])
+@pytest.mark.parametrize("kind", ["odd", "classes-gray"])
+@pytest.mark.parametrize("fused", ["auto", True, False])
+def test_other_people_s_tensors(kind, fused, tf):
+    g = random(CONFIGS[kind], seed=3)
+    read = (from_tf if tf else from_genforce)("theirs", renamed(g, fused is True, tf), {"fused_scale": fused})
+    widths = {"mapping_width": 10} if kind == "classes-gray" else {}  # one layer has no inner width
+    assert read.net.config == Config.tiny(**(vars(g.net.config) | widths))
+    z = g.sample(2)
+    assert torch.equal(read.synthesize(z), g.synthesize(z))
+
+
+def test_large_kernels_are_turned_around_by_default():
+    g = random(Config.tiny(widths=(3, 2, 2, 2, 2, 2)), seed=3)
+    state = renamed(g, False, tf=True)
+    read = from_tf("theirs", state)
+    assert torch.equal(read.net.b64["conv0"].conv.weight, g.net.b64["conv0"].conv.weight)
+    assert torch.equal(read.net.b128["conv0"].conv.weight, g.net.b128["conv0"].conv.weight.flip(2, 3))
+
+
+@pytest.mark.parametrize("tf", [True, False], ids=["tensorflow", "genforce"])
+def test_whatever_the_tensors_only_our_errors(tf):
+    state = renamed(random(CONFIGS["odd"]), False, tf)
+    used = [key for key in state if "lod" not in key or "lod0" in key]
+    for key in used:
+        for mutant in (torch.zeros(()), torch.zeros(2), torch.zeros(3, 3), torch.zeros(0, 4, 2, 2, 1)):
+            if "blur" in key or "output0" in key or "output1" in key:
+                continue  # belongs to nothing that is read
+            with pytest.raises(ArtifactError, match=r"^x: [^\n]+$"):
+                (from_tf if tf else from_genforce)("x", state | {key: mutant})
+    for options in ({"mapping_lrmul": "?", "mapping_lr_mul": "?"}, {"blur_filter": torch.ones(3), "final_tanh": "no"}):
+        with pytest.raises(ArtifactError, match=r"^x: [^\n]+$"):
+            (from_tf if tf else from_genforce)("x", state, options)
+
+
+def test_what_cannot_be_read_is_said():
+    state = renamed(random(CONFIGS["odd"]), False, tf=True)
+    with pytest.raises(ArtifactError, match=r"it is still growing \(lod is not 0\); take a later checkpoint"):
+        from_tf("x", state | {"synthesis/lod": torch.tensor(1.5)})
+    with pytest.raises(ArtifactError, match="it was made with use_noise=False; only use_noise=True is known"):
+        from_tf("x", state, {"use_noise": False})
+    with pytest.raises(ArtifactError, match="these are not the tensors of a StyleGAN: there is no '8x8/Conv1/bias'"):
+        from_tf("x", {k: v for k, v in state.items() if k != "synthesis/8x8/Conv1/bias"})
+    with pytest.raises(ArtifactError, match=r"b8.conv1.affine.bias should have the shape \(14,\); it has \(3,\)"):
+        from_tf("x", state | {"synthesis/8x8/Conv1/StyleMod/bias": torch.zeros(3)})
+    with pytest.raises(ArtifactError, match="these are not the tensors of a StyleGAN"):
+        from_genforce("x", {"a": torch.zeros(1)})
