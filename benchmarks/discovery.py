@@ -1,0 +1,131 @@
+"""Discovery against what the papers' releases call, on one thread, in CPU seconds: python -m benchmarks.discovery [pca|ridge|memory]
+
+pca     components of 1,000,000 codes of 512 numbers; sampling is not counted on either side. Ours sees all of them, incremental PCA (as
+        GANSpace calls it: 80 components, batches of 2,000) the first 200,000, and its time is multiplied by five: it is linear in rows.
+ridge   a planted direction of 512 numbers from 5,000 noisy scores: ridge on the scores, against a kernel SVC on their signs, as
+        InterFaceGAN calls it, and our InterFaceGAN on the 2 % ends of the same scores.
+memory  a whole run of GANSpace with 1,000,000 samples, sampling included, in a process of its own: what its peak adds to the model's.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+D, K = 512, 80
+ROWS, SHORT = 1_000_000, 200_000
+
+
+def cpu(work: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.process_time()
+    result = work()
+    return time.process_time() - start, result
+
+
+def cosines(found: Tensor, exact: Tensor) -> Tensor:
+    return torch.nn.functional.cosine_similarity(found.double(), exact.double(), dim=1).abs()
+
+
+def codes(rows: int) -> Tensor:
+    """Rows with a mean and an exponential spectrum over a floor, as those of a mapping network."""
+    source = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(D, D, generator=source)).Q
+    deviations = (8 * torch.exp(-torch.arange(D) / 40) + 0.01).sqrt()
+    X = torch.empty(rows, D)
+    for block in X.split(10_000):
+        torch.addmm(
+            torch.full((1, D), 0.3), torch.randn(len(block), D, generator=source) * deviations, axes.T, out=block
+        )
+    return X
+
+
+def exact(X: Tensor) -> Tensor:
+    """The first components, from a covariance in float64."""
+    mean = sum(part.sum(0, dtype=torch.float64) for part in X.split(10_000)) / len(X)
+    scatter = torch.zeros(D, D, dtype=torch.float64)
+    for part in X.split(10_000):
+        away = part.double() - mean
+        scatter += away.T @ away
+    return torch.linalg.eigh(scatter).eigenvectors.T.flip(0)[:K]
+
+
+def pca() -> None:
+    from sklearn.decomposition import IncrementalPCA
+
+    from steerable.discover.ganspace import whole
+
+    X = codes(ROWS)
+    seconds, found = cpu(lambda: whole(iter(X.split(1024)), K))
+    near = cosines(found.vectors, exact(X))
+    print(f"ours, {ROWS:,} rows: {seconds:.1f} s; cosine to the exact component, worst of {K}: {near.min():.7f}")
+    X = X[:SHORT].clone()
+    theirs = IncrementalPCA(n_components=K, batch_size=2000)
+    taken, _ = cpu(lambda: theirs.fit(X.numpy()))
+    near = cosines(torch.from_numpy(theirs.components_), exact(X))
+    short, _ = cpu(lambda: whole(iter(X.split(1024)), K))
+    times = ROWS / SHORT
+    print(f"incremental PCA, {SHORT:,} rows: {taken:.1f} s; worst cosine {near.min():.4f}, mean {near.mean():.4f}")
+    print(f"the same rows, ours: {short:.2f} s; ratio {taken / short:.1f}")
+    print(f"{ROWS:,} rows: {taken * times:.0f} s (extrapolated) / {seconds:.1f} s = {taken * times / seconds:.1f}")
+
+
+def ridge(n: int = 5000) -> None:
+    from sklearn.svm import SVC
+
+    from steerable.discover import InterFaceGAN
+    from steerable.discover.boundary import ridge as fit
+
+    source = torch.Generator().manual_seed(0)
+    X = torch.randn(n, D, generator=source)
+    truth = torch.nn.functional.normalize(torch.randn(D, generator=source), dim=0)
+    scores = (X @ truth + 0.7 * torch.randn(n, generator=source))[:, None]
+    fit(X[:600], scores[:600])  # the first call loads libraries
+    seconds = sorted(cpu(lambda: fit(X, scores))[0] for _ in range(5))[2]
+    beta, _, r2 = fit(X, scores)
+    print(
+        f"ridge, {n:,} scores: {seconds:.3f} s (median of 5); cosine to the truth {cosines(beta.T, truth[None])[0]:.4f}, R2 {r2[0]:.3f}"
+    )
+    tails, [(normal, _)] = cpu(lambda: InterFaceGAN(n=n).fit(X, scores, ("planted",)))
+    print(f"InterFaceGAN on 2 % ends, ours: {tails:.3f} s; cosine {cosines(normal[None], truth[None])[0]:.4f}")
+    slow, svc = cpu(lambda: SVC(kernel="linear").fit(X.numpy(), (scores[:, 0] > 0).numpy()))
+    print(
+        f"SVC, {n:,} signs: {slow:.1f} s; cosine {cosines(torch.tensor(svc.coef_), truth[None])[0]:.4f}; ratio {slow / seconds:.0f}"
+    )
+
+
+def memory() -> None:
+    """Runs itself in a fresh process, whose peak is its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.discovery", "peak"], capture_output=True, text=True, check=True
+    )
+    print(done.stdout, end="")
+
+
+def peak() -> None:
+    from steerable.discover import GANSpace
+    from steerable.generators.tiny import TinyStyle
+
+    g = TinyStyle(d=D)
+    g.lift(g.sample(1), "w")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, _ = cpu(lambda: GANSpace(k=K, n=ROWS).discover(g))
+    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(
+        f"GANSpace, {ROWS:,} samples of {D} numbers: {more:.0f} MB above the model; {seconds:.0f} s, sampling included"
+    )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    parts = {"pca": pca, "ridge": ridge, "memory": memory}
+    for name in sys.argv[1:] or parts:
+        {**parts, "peak": peak}[name]()
+
+
+if __name__ == "__main__":
+    main()
