@@ -55,12 +55,16 @@ def rows(layers: Sequence[Layer], spec: str) -> tuple[int, ...]:
     if not count:
         raise SettingError(f"layers={spec!r}: this generator has no w+; leave layers out")
     found: set[int] = set()
+    shared = {layer.row for layer in layers if not layer.head}
+    alone = [layer for layer in layers if not layer.head or layer.row not in shared]  # a head may have a row of its own
     for part in _parts(spec):
         if numbers := _numbers(part):
             found.update(_within(range(numbers[0], numbers[1] + 1), count, spec, "rows"))
         else:
-            found.update(layers[i].row for i in _by_look(layers, part))  # type: ignore[misc]
-    found.discard(None)  # type: ignore[arg-type]
+            chosen = [layers[i] for i in _by_look(layers, part, heads=True)]
+            found.update(
+                layer.row for layer in chosen if layer.row is not None and (layer in alone or layer.name == part)
+            )
     return tuple(sorted(found))
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from steerable.errors import SettingError, UnknownName
+from steerable.generators.stylegan2 import Config, random
 from steerable.layer import columns, pick, rows
 
 
@@ -57,3 +58,12 @@ def test_without_wplus_numbers_count_layers_and_rows_do_not_exist(plain):
     assert pick(plain.layers, "0-1") == (0, 1)
     with pytest.raises(SettingError, match="this generator has no w\\+"):
         rows(plain.layers, "0-1")
+
+
+def test_a_head_with_a_row_of_its_own_counts_among_all_and_its_size():
+    # StyleGAN2's last ToRGB has the last row; the others share theirs with the block after.
+    layers = random(Config.tiny()).layers
+    assert rows(layers, "all") == tuple(range(6))
+    assert rows(layers, "16px") == (3, 4, 5)
+    assert rows(layers, "4px") == (0,)
+    assert rows(layers, "b4.torgb") == (1,)
