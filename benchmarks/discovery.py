@@ -1,13 +1,19 @@
-"""Discovery against what the papers' releases call, on one thread, in CPU seconds: python -m benchmarks.discovery [pca|ridge|memory]
+"""Discovery against what the papers' releases call, on one thread, in CPU seconds: python -m benchmarks.discovery [NAME …]
 
 pca     components of 1,000,000 codes of 512 numbers; sampling is not counted on either side. Ours sees all of them, incremental PCA (as
         GANSpace calls it: 80 components, batches of 2,000) the first 200,000, and its time is multiplied by five: it is linear in rows.
 ridge   a planted direction of 512 numbers from 5,000 noisy scores: ridge on the scores, against a kernel SVC on their signs, as
         InterFaceGAN calls it, and our InterFaceGAN on the 2 % ends of the same scores.
+krylov  the ten strongest directions of the derivative of ffhq-1024's 64 px preview at three codes: block Krylov iteration against
+        the whole matrix of 512 columns; cosine of the directions.
+rescoring  HiGAN's layer-wise re-scoring of eight faces at 256 px (four groups of rows, both signs), with the prefix cache and without.
+processes  labeling 512 previews at 128 px: two single-threaded processes against one, wall time.
 memory  a whole run of GANSpace with 1,000,000 samples, sampling included, in a process of its own: what its peak adds to the model's.
 """
 
+import os
 import resource
+import secrets
 import subprocess
 import sys
 import time
@@ -98,6 +104,99 @@ def ridge(n: int = 5000) -> None:
     )
 
 
+def krylov() -> None:
+    import steerable as st
+    from steerable.geometry import Derivative, around, top
+
+    g = st.load("ffhq-1024", device="cpu")
+    for seed in (3, 4, 5):
+        w = st.Truncate(0.7).latents(g.lift(g.sample(1, seed=seed), "w"), g)
+        J = Derivative(around(g, w, size=64), w.values[0])
+        whole, Jt = cpu(J.matrix)
+        _, V = torch.linalg.eigh((Jt @ Jt.T).double())
+        short, (_, U) = cpu(lambda J=J: top(J.gram(), 512, 10))
+        least = cosines(U, V.T.flip(0)[:10]).min()
+        print(f"code {seed}: {whole:.1f} / {short:.1f} s = {whole / short:.2f}; worst cosine of ten {least:.5f}")
+
+
+def rescoring() -> None:
+    import steerable as st
+    from benchmarks.timing import interleaved, ratio
+    from steerable.discover import rescoring as again
+    from steerable.method import quiet
+    from steerable.renderer import Renderer
+
+    g, scorer = st.load("ffhq-1024", device="cpu"), brightness()
+    path = st.discover("random", g, space="w", k=1)[0]
+    groups = ("12-15", "8-11", "4-7", "0-3")
+    moves, people = [again.Move(path, layers) for layers in groups], g.sample(8, seed=0)
+
+    def forgetful() -> None:
+        for i in range(len(people)):
+            for sign in (1, -1):
+                for m in moves:
+                    move = m.path.at(sign * 2.0, layers=m.layers)
+                    scorer(Renderer(g, memory_mb=0)(people[i], [st.Truncate(0.7), move], size=256))
+
+    def remembered() -> None:
+        again.rescore(g, people, moves, scorer, step=2.0, edits=[st.Truncate(0.7)], size=256, progress=quiet)
+
+    times = interleaved({"again": forgetful, "cached": remembered}, 5)
+    print(f"re-scoring, {len(moves)} groups x 8 faces: cached over rendering again {ratio(times, 'cached', 'again')}")
+
+
+def processes(n: int = 512) -> None:
+    """Runs itself in fresh processes, with one thread each, on seeds that nobody has labeled before."""
+
+    def wall(count: int) -> float:
+        launch = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            f"--nproc-per-node={count}",
+            "-m",
+            "benchmarks.discovery",
+        ]
+        env = os.environ | {"OMP_NUM_THREADS": "1", "FIRST": str(secrets.randbelow(1 << 31)), "LABELED": str(n)}
+        done = subprocess.run([*launch, "share"], env=env, capture_output=True, text=True, check=True)
+        return max(float(line) for line in done.stdout.split())
+
+    alone, both = wall(1), wall(2)
+    print(f"labeling {n} previews at 128 px: one process {alone:.1f} s, two {both:.1f} s, ratio {alone / both:.2f}")
+
+
+def share() -> None:
+    """What each of those processes does: labels its part, and prints the seconds that took."""
+    import torch.distributed as dist
+
+    import steerable as st
+
+    torch.set_num_threads(1)
+    g = st.load("ffhq-1024", device="cpu")
+    first, n = int(os.environ["FIRST"]), int(os.environ["LABELED"])
+    g.truncate(g.lift(g.sample(1), "w"), 0.7)  # the mean is not part of the work
+    dist.init_process_group("gloo")
+    dist.barrier()
+    start = time.monotonic()
+    st.label(g, brightness(), n, seed=first, psi=0.7, size=128)
+    dist.barrier()
+    print(time.monotonic() - start)
+    dist.destroy_process_group()
+
+
+def brightness() -> Any:
+    """A scorer that costs nothing, so that rendering is what is timed."""
+    from steerable.score import Scorer
+
+    class Brightness(Scorer):
+        name, version, names, units, previews = "brightness", 1, ("brightness",), ("",), (64,)
+
+        def read(self, images: Tensor) -> Tensor:
+            return images.mean((1, 2, 3))[:, None]
+
+    return Brightness()
+
+
 def memory() -> None:
     """Runs itself in a fresh process, whose peak is its own."""
     done = subprocess.run(
@@ -122,9 +221,16 @@ def peak() -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    parts = {"pca": pca, "ridge": ridge, "memory": memory}
+    parts = {
+        "pca": pca,
+        "ridge": ridge,
+        "memory": memory,
+        "krylov": krylov,
+        "rescoring": rescoring,
+        "processes": processes,
+    }
     for name in sys.argv[1:] or parts:
-        {**parts, "peak": peak}[name]()
+        {**parts, "peak": peak, "share": share}[name]()
 
 
 if __name__ == "__main__":

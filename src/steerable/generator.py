@@ -29,6 +29,7 @@ G = TypeVar("G", bound="Generator")
 
 BLOCK = 1024  # codes that share one random source in bulk sampling
 MOMENTS_FROM = 50_000  # codes from which mean and covariance of a space are taken
+PIXELS = 1 << 20  # pixels worth rendering at once
 
 
 class Generator(ABC):
@@ -93,6 +94,13 @@ class Generator(ABC):
     def coarse(self, i: int, state: State, latents: Latents) -> Float[Tensor, "n 3 h w"] | None:
         """A preview at the size of `state` (that before layer i) that obeys the styles of all layers; None where the family has none."""
         return None
+
+    def at_once(self, size: int | None = None) -> int:
+        """How many pictures (of this height, if not the full one) are worth rendering together."""
+        height, width = self.size
+        if size is not None:
+            height, width = size, max(1, size * width // height)
+        return max(1, PIXELS // (height * width))
 
     def half(self: G) -> G:
         """A twin for previews with its heavy layers in bfloat16."""

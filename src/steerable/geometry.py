@@ -111,16 +111,16 @@ class Derivative:
 
 
 def top(
-    apply: Operator, d: int, k: int, *, block: int | None = None, rounds: int = 4, seed: int = 0
+    apply: Operator, d: int, k: int, *, block: int | None = None, rounds: int = 3, seed: int = 0
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, "k d"]]:
     """The k largest eigenvalues of a symmetric d × d operator, largest first, and orthonormal eigenvectors (rows), in float64.
 
-    Randomized block Krylov iteration (Musco & Musco, NeurIPS 2015): A is applied to block·(rounds + 1) vectors, and the best that their
-    span holds is taken; where that is as many as d, A is applied to a basis and the result is exact.
+    Randomized block Krylov iteration (Musco & Musco, NeurIPS 2015): A is applied to block·(rounds + 1) vectors (a block is k + 2 unless
+    said otherwise), and the best that their span holds is taken; where that is as many as d, A is applied to a basis and the result is exact.
     """
     if not 1 <= k <= d:
         raise SettingError(f"of {d} eigenvectors between 1 and {d} can be asked for; got k={k}")
-    block = max(block or k, 1)
+    block = max(block or k + 2, 1)
     if block * (rounds + 1) >= d:
         values, vectors = torch.linalg.eigh(_symmetric(apply(torch.eye(d)).double().cpu()))
         return values.flip(0)[:k], vectors.T.flip(0)[:k]

@@ -353,6 +353,10 @@ class MobileStyleGAN(Generator):
         """The layers in front of which a preview is made: at 64, 128 and 256 of 1024 px."""
         return tuple(i for i in range(len(self.layers) - 7, len(self.layers) - 2, 2) if i > 0)
 
+    def at_once(self, size: int | None = None) -> int:
+        """One on a processor: the maps of two faces do not fit its caches."""
+        return 1 if self.device.type == "cpu" else super().at_once(size)
+
     def coarse(self, i: int, state: State, latents: Latents) -> Float[Tensor, "n 3 h w"]:
         """A preview at the size of `state`: the layers that are left run at that size, so every style counts. Differentiable.
 
