@@ -22,7 +22,7 @@ from .record import Record, UnknownRecord
 
 FORMAT = 1
 KEY = "steerable"
-VERBS = (".discover", ".measure")
+VERBS = (".discover", ".invert", ".invert.files", ".measure", ".photo")
 
 
 @runtime_checkable
@@ -134,7 +134,8 @@ def load(file: str | Path, *, generator: Weights | None = None, allow_mismatch: 
             "use it with that generator, or pass allow_mismatch=True if you know that they share a latent space"
         )
     with safe_open(file, "pt") as f:
-        tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+        # A file's tensors lie anywhere in memory, which changes the last bits of what is computed with them.
+        tensors = {name: f.get_tensor(name).clone() for name in f.keys()}  # noqa: SIM118
     with suppress(UnknownRecord):
         return Record.of(found["content"], tensors)
     for verb in VERBS:  # some paths and edits are at home in a method's own file, which may not have been used yet

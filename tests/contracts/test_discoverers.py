@@ -6,7 +6,8 @@ import re
 import pytest
 import torch
 
-from steerable import artifact
+import tinyclip
+from steerable import artifact, cache
 from steerable.discover import DISCOVERERS, Discoverer, discover
 from steerable.errors import SettingError, SpaceError, UnknownName
 from steerable.generators.tiny import TinyPlain, TinyStyle
@@ -27,6 +28,22 @@ OWN = {  # what a method needs beside
     "resefa": CORNER,
     "geometry": {"size": 16, "n": 2},
     "spingarn": {"n": 400},
+    "dfi": {"features": "pixels", "neighbors": 8, "axes": 16},
+    "interfacegan-nonlinear": {"hidden": "8", "steps": 3},
+    "styleflow": {"hidden": "8", "steps": 2, "batch": 8, "tolerance": 1e-2},
+    "latent2im": {"content": "pixels", "hidden": "8", "steps": 2},
+    "guidedstyle": {"tokens": 4, "steps": 2, "batch": 2},
+    "subspace-search": {"rounds": 2, "size": 16},
+    "styleclip-global": {"n": 2, "beta": 0.01, "codes": 200},
+    "steerability": {"steps": 3, "transforms": "zoom,red"},
+    "plumerault": {"n": 4, "block": 4, "inner": 2, "epochs": 2, "transforms": "shift-x,brightness"},
+    "ganalyze": {"n": 16, "batch": 16, "steps": 20, "rate": 0.02, "learn": "warmth"},
+    "voynov": {"net": "lenet", "width": 4, "steps": 3, "batch": 4},
+    "warpedganspace": {"net": "lenet", "width": 4, "steps": 3, "batch": 4, "dipoles": 4},
+    "latentclr": {"steps": 3, "batch": 2},
+    "hessian-penalty": {"steps": 3, "batch": 2},
+    "orojar": {"steps": 3, "batch": 2},
+    "spectral": {"n": 4},
 }
 
 
@@ -46,6 +63,8 @@ def made(name, generator) -> Discoverer:
     settings = {k: v for k, v in (QUICK | OWN.get(name, {})).items() if k in known}
     if "space" in known:
         settings["space"] = "w" if any(s.name == "w" for s in generator.spaces) else generator.spaces[0].name
+    if name == "styleclip-global":
+        settings["clip"] = tinyclip.made(cache.root() / "tiny-clip")
     return method.with_settings(settings)
 
 

@@ -94,3 +94,28 @@ def test_the_authors_conditional_boundaries_come_out(conditions):
     assert cosine(cleaned["age"].vector, read(f"age_c_{'_'.join(conditions)}")) > 0.99999
     assert cosine(raw["age"].vector, read(f"age_c_{'_'.join(conditions)}")) < 0.95
     assert shares["age"] == pytest.approx(cosine(raw["age"].vector, cleaned["age"].vector), abs=1e-6)
+
+
+@pytest.mark.parametrize("space", ["w+", "s"])
+def test_boundaries_in_the_spaces_behind_w(planted, space):
+    """Rows of w+ are alike in the pictures that are labeled, so the normal is that of w in every row; in s, channels that no row of the
+    picture uses stay out of its way."""
+    paths = InterFaceGAN(n=1000, ratio=0.2, space=space).discover(planted, supervision=Factors())
+    codes = planted.lift(planted.sample(64, seed=80_000), space)
+    before = Factors()(planted.synthesize(codes))
+    spread = Factors()(planted.synthesize(planted.sample(1000, seed=90_000))).std(0)
+    for i, path in enumerate(paths):
+        assert path.space.name == space
+        moved = (Factors()(planted.synthesize(path.at(1.0).latents(codes, planted))) - before).mean(0) / spread
+        assert moved[i] == pytest.approx(1, abs=0.3)
+        assert moved.abs().argmax() == i
+        if space == "w+":
+            assert torch.allclose(path.vector, path.vector[:1].expand(3, -1), atol=1e-3)
+
+
+def test_any_number_of_conditions_in_s(planted):
+    paths = InterFaceGAN(n=600, ratio=0.2, space="s", conditions="red,left-right,top-bottom").discover(
+        planted, supervision=Factors()
+    )
+    for name in ("red", "left-right", "top-bottom"):
+        assert abs(cosine(paths["checker"].vector, paths[name].vector)) < 1e-5

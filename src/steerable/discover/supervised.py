@@ -46,8 +46,8 @@ class Supervised(Discoverer):
                 f"{self.name} learns from scores; pass supervision=, such as score('face') or a CSV of labels"
             )
         space, where = generator.space(self.space), acts(generator, self.layers)
-        conditions = _listed(self.conditions, supervision.names)
-        wanted = _listed(self.learn, supervision.names) if self.learn != "all" else supervision.names
+        conditions = listed(self.conditions, supervision.names)
+        wanted = listed(self.learn, supervision.names) if self.learn != "all" else supervision.names
         names = (*wanted, *(c for c in conditions if c not in wanted))
         labels = label(generator, supervision, self.n, seed=self.seed, psi=self.psi, size=self.size, progress=progress)
         left_out = _left_out(labels, names) if self.learn == "all" and len(names) > 1 else {}
@@ -98,7 +98,7 @@ def conditioned(
     return cleaned, shares
 
 
-def _listed(spec: str, known: tuple[str, ...]) -> tuple[str, ...]:
+def listed(spec: str, known: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in spec.split(",") if name.strip()))
     for name in names:
         if name not in known:

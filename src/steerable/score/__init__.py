@@ -14,6 +14,7 @@ from .regions import FaceRegions
 from .scorer import Area, Called, Joined, Scorer, Segmenter
 from .statistics import Statistics
 from .table import Table
+from .truth import Truth
 
 __all__ = [
     "SCORERS",
@@ -30,6 +31,7 @@ __all__ = [
     "Segmenter",
     "Statistics",
     "Table",
+    "Truth",
     "identity",
     "kept",
     "score",
@@ -51,7 +53,8 @@ def score(what: str | Path | Scorer | Segmenter | Callable[[Tensor], Tensor]) ->
     """The scorer that `what` means.
 
     A name ("face", "age", "statistics" …), a column of one ("smile", "yaw", "brightness" …), the areas of a segmenter ("face-regions"),
-    several joined ("face+age+gender"), a function from pictures [n 3 h w] to [n] or [n a], or a CSV of labels by seed (a `Table`).
+    several joined ("face+age+gender"), a function from pictures [n 3 h w] to [n] or [n a], a CSV of labels by seed (a `Table`), or
+    "heads-truth": the factors of a generator that knows them, a table too.
     Nothing is downloaded before the first picture is scored. Raises UnknownName, and SourceError or ArtifactError for a CSV.
     """
     match what:
@@ -61,6 +64,8 @@ def score(what: str | Path | Scorer | Segmenter | Callable[[Tensor], Tensor]) ->
             return Area(what)
         case Path():
             return Table(what)
+        case str() if what == Truth.name:
+            return Truth()
         case str() if what.lower().endswith(".csv"):
             return Table(what)
         case str():
@@ -89,5 +94,10 @@ def _named(name: str) -> Scorer:
     raise UnknownName(
         "score",
         name,
-        [*SCORERS, *SEGMENTERS, *(n for whole in SCORERS.values() for n in whole.names if n not in SCORERS)],
+        [
+            *SCORERS,
+            *SEGMENTERS,
+            Truth.name,
+            *(n for whole in SCORERS.values() for n in whole.names if n not in SCORERS),
+        ],
     )

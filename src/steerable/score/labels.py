@@ -21,9 +21,9 @@ from ..space import Latents
 from ..threads import each
 from .scorer import Scorer
 from .table import Table
+from .truth import Truth
 
 BLOCK = 32  # pictures whose scores are remembered together: no more are lost by an interruption
-PIXELS = 1 << 20  # pixels rendered at once
 UNREAD = 0.5  # share of pictures without a score from which a labeled set is of no use
 
 
@@ -114,6 +114,8 @@ def label(
     """
     if n < 1:
         raise SettingError(f"a labeled set has at least one picture; got n={n}")
+    if isinstance(scorer, Truth):
+        scorer = scorer.of(generator, range(seed, seed + n), psi)
     if isinstance(scorer, Table):
         seeds, size = scorer.seeds[:n], None
         if len(seeds) < n:
@@ -180,7 +182,4 @@ def slices(n: int, size: int) -> Iterator[slice]:
 
 def batches(generator: Generator, n: int, size: int | None = None) -> Iterator[slice]:
     """Slices of n samples, each as many pictures as are worth rendering at once."""
-    height, width = generator.size
-    if size is not None:
-        height, width = size, max(1, size * width // height)
-    yield from slices(n, max(1, PIXELS // (height * width)))
+    yield from slices(n, generator.at_once(size))
