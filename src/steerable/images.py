@@ -1,20 +1,24 @@
 """Pictures in and out of files. In memory they are float32 [n 3 h w] RGB in [-1, 1], everywhere."""
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .artifact import replacing
-from .errors import ArtifactError, SettingError, need
+from .errors import ArtifactError, SettingError, SteerableError, need
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MOVING = (".gif", ".mp4", ".webm")
+KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # what is opened, told by the content
 LARGEST = 64_000_000  # pixels of a file that is opened
+HEAVIEST = 256 << 20  # bytes of one
+SMALLEST = 8  # px of a side of a picture that is brought to another size
 
 
 def to_bytes(images: Float[Tensor, "n 3 h w"]) -> UInt8[np.ndarray, "n h w 3"]:
@@ -37,13 +41,17 @@ def read_images(
 ) -> Float[Tensor, "n 3 h w"]:
     """Pictures from a file, several files or a folder (in the order of their names), turned upright, alpha on white.
 
-    With `size` (px, or height and width) each is cropped at its center and scaled; without, all must have one size.
-    Raises ArtifactError for what is not a picture, SettingError for pictures of different sizes.
+    Gray, palette, 16-bit and CMYK pictures become RGB; colors come from the file's own profile into sRGB. With `size` (px, or height and
+    width) each is cropped at its center and scaled; without, all must have one size.
+    Raises ArtifactError for what is not one still picture, is damaged, or is too large; SettingError for pictures of different sizes.
     """
-    files = _files(source)
-    pictures = [_open(f) for f in files]
+    found = files(source)
+    pictures = [_open(f) for f in found]
     if size is not None:
         h, w = (size, size) if isinstance(size, int) else size
+        for file, p in zip(found, pictures, strict=True):
+            if min(p.size) < min(SMALLEST, h, w):
+                raise ArtifactError(f"{file} has {p.width}x{p.height} px: too small to be brought to {w}x{h}")
         pictures = [ImageOps.fit(p, (w, h), Image.Resampling.LANCZOS) for p in pictures]
     sizes = {p.size for p in pictures}
     if len(sizes) > 1:
@@ -53,12 +61,13 @@ def read_images(
     return from_bytes(np.stack([np.asarray(p) for p in pictures]))
 
 
-def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
+def files(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The picture files of a file, a folder (in the order of their names), or several of these. Raises ArtifactError if there is none."""
     if not isinstance(source, (str, Path)):
-        return [f for s in source for f in _files(s)]
+        return [f for s in source for f in files(s)]
     path = Path(source)
     if path.is_dir():
-        found = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+        found = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
         if not found:
             raise ArtifactError(f"there is no picture in the folder {path}; it reads {', '.join(SUFFIXES)}")
         return found
@@ -68,22 +77,54 @@ def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _open(file: Path) -> Image.Image:
+    if (size := file.stat().st_size) > HEAVIEST:
+        raise ArtifactError(f"{file} has {size >> 20} MB; pictures up to {HEAVIEST >> 20} MB are read")
     try:
-        with Image.open(file) as picture:
+        with Image.open(file, formats=KINDS) as picture:
             if picture.width * picture.height > LARGEST:
-                raise ArtifactError(
-                    f"{file} has {picture.width}x{picture.height} px; pictures up to {LARGEST // 1_000_000} megapixels are read"
-                )
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode.startswith("I;16") or upright.mode == "I":
-                upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8))
-            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                upright = upright.convert("RGBA")
-                white = Image.new("RGBA", upright.size, "white")
-                upright = Image.alpha_composite(white, upright)
-            return upright.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                raise Image.DecompressionBombError(f"{picture.width}x{picture.height}")
+            frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # an MPO shows its first
+            if frames > 1:
+                raise ArtifactError(f"{file} holds {frames} frames or pages; save the one you mean as a picture")
+            return _rgb(ImageOps.exif_transpose(picture))
+    except SteerableError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ArtifactError(
+            f"{file} is too large ({error}); pictures up to {LARGEST // 1_000_000} megapixels are read: scale it down first"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ArtifactError(
+            f"{file} is not a picture that can be read, or is damaged; {', '.join(KINDS)} are (save HEIC and raw files as JPEG)"
+        ) from error
+    except Exception as error:  # whatever else a damaged file makes the decoders stumble over
         raise ArtifactError(f"{file} is not a picture that can be read, or is damaged: {error}") from error
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """Eight bits, RGB, sRGB; alpha on white."""
+    profile = picture.info.get("icc_profile")
+    if picture.mode == "F":
+        raise ValueError("it holds floating-point numbers, whose white is not known")
+    if picture.mode.startswith("I"):
+        wide = np.asarray(picture, dtype=np.float64)
+        picture = Image.fromarray((wide / 257).round().clip(0, 255).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    if profile and picture.mode in ("RGB", "CMYK", "L"):
+        return _srgb(picture, profile)
+    return picture.convert("RGB")
+
+
+def _srgb(picture: Image.Image, profile: bytes) -> Image.Image:
+    """Colors as the embedded profile means them. A profile that is damaged, or for another mode, is left out, as viewers do."""
+    try:
+        theirs = ImageCms.ImageCmsProfile(BytesIO(profile))
+        made = ImageCms.profileToProfile(picture, theirs, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        made = None
+    return made or picture.convert("RGB")
 
 
 def write(images: Float[Tensor, "n 3 h w"] | Image.Image, file: str | Path, *, fps: float = 24) -> Path:
