@@ -1,6 +1,5 @@
 """Small things that a fold needs: other weights for a while, whether a derivative is wanted, and a way to stop."""
 
-import copy
 from collections.abc import Callable, Mapping
 
 import torch
@@ -31,7 +30,7 @@ def borrow(module: nn.Module, prefix: str, weights: Mapping[str, Tensor]) -> nn.
     """A copy of the module tree that points at `weights` where they are given, and at the lender's tensors elsewhere."""
     if not any(name.startswith(prefix) for name in weights):
         return module
-    twin = copy.copy(module)
+    twin = module.__class__.__new__(module.__class__)  # copy.copy is refused by parametrized modules
     twin.__dict__ = dict(module.__dict__)
     twin.__dict__["_parameters"] = {k: weights.get(prefix + k, v) for k, v in module._parameters.items()}
     twin.__dict__["_buffers"] = {k: weights.get(prefix + k, v) for k, v in module._buffers.items()}
