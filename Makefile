@@ -1,11 +1,11 @@
-# make demo · make test · make lint · make bench · make docs
+# make demo · make studio · make test · make lint · make bench · make docs
 PYTHON ?= python3
 TORCH  ?= $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 VENV   := .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench fuzz heads docs clean
+.PHONY: demo studio test lint bench fuzz heads leaderboard results docs clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -21,11 +21,18 @@ $(VENV)/run.done: $(VENV)/torch.done pyproject.toml
 	touch $@
 
 $(VENV)/dev.done: $(VENV)/run.done
-	$(BIN)/pip install -q -c $(VENV)/constraints.txt -e ".[faces,train,video,shapes,render,dev,docs]"
+	$(BIN)/pip install -q -c $(VENV)/constraints.txt -e ".[faces,train,video,clip,search,shapes,render,studio,dev,docs]"
 	touch $@
 
 demo: $(VENV)/run.done
 	$(BIN)/steerable demo
+
+$(VENV)/studio.done: $(VENV)/run.done
+	$(BIN)/pip install -q -c $(VENV)/constraints.txt -e ".[faces,video,studio]"
+	touch $@
+
+studio: $(VENV)/studio.done
+	$(BIN)/steerable studio
 
 test: $(VENV)/dev.done lint
 	$(BIN)/python -m pytest -n 2 tests
@@ -47,6 +54,14 @@ heads: $(VENV)/dev.done
 	$(BIN)/steerable train heads build/heads.npz -o build/heads
 	cp build/heads/heads64.safetensors src/steerable/generators/
 	cp build/heads/judge.safetensors src/steerable/score/
+
+# docs/leaderboard.md: every discoverer on heads-64 and its variants; goes on where it was interrupted (about half an hour on two cores).
+leaderboard: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.leaderboard --pages build/leaderboard
+
+# docs/results.md: every discoverer on ffhq-1024 (about an hour on two cores; RESULTS=--full for more).
+results: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results --page build/results.html $(RESULTS)
 
 docs: $(VENV)/dev.done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
