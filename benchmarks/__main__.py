@@ -13,7 +13,9 @@ from steerable.nn import allocator
 
 
 def main() -> None:
-    names = sorted({m.name for m in pkgutil.iter_modules(benchmarks.__path__)} - {"__main__", "timing"})
+    names = sorted(
+        {m.name for m in pkgutil.iter_modules(benchmarks.__path__)} - {"__main__", "timing", "leaderboard", "results"}
+    )
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
     parser.add_argument("name", nargs="*", help=f"any of {', '.join(names)}; all if none is given")
     parser.add_argument("--rounds", type=int, default=9, help="how often each alternative is run (default 9)")
