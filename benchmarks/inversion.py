@@ -1,8 +1,10 @@
-"""One step of StyleGAN2's projector at 256 px: picture, LPIPS (VGG-16) against a target's features, and the derivative back to w and noise.
+"""One step of StyleGAN2's projector at 256 px: picture, LPIPS (VGG-16) against a target's features, and the derivative back to w.
 
 plain   the published formulas for the generator (benchmarks/stylegan2.py), VGG-16 in the layout torch has by default
 ours    what `st.invert("projector", …)` runs; in float32
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +21,7 @@ from .timing import interleaved, milliseconds, ratio, table
 def main(rounds: int = 9) -> None:
     g, net = random(CONFIG), LPIPS("vgg")
     w = g.lift(g.sample(1), "w")
-    kernels = [(conv.weight.detach().contiguous(), conv.bias.detach()) for conv in net.convs]  # pyright: ignore
+    kernels = [(conv.weight.detach().contiguous(), conv.bias.detach()) for conv in net.convs]  # type: ignore[union-attr]
     plain = Plain(g)
 
     def looked(x: Tensor) -> list[Tensor]:
@@ -37,7 +39,7 @@ def main(rounds: int = 9) -> None:
     with torch.no_grad():
         target = looked(torch.rand(1, 3, 256, 256) * 2 - 1)
 
-    def step(render, look) -> Tensor:  # noqa: ANN001
+    def step(render: Callable[[Latents], Tensor], look: Callable[[Tensor], list[Tensor]]) -> Tensor:
         v = w.values.clone().requires_grad_()
         net.between(target, look(render(Latents(v, w.space)))).sum().backward()
         assert v.grad is not None

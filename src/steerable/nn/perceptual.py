@@ -75,13 +75,13 @@ class LPIPS(nn.Module):
             raise SettingError(
                 f"LPIPS ({self.net}) needs pictures of {SMALLEST[self.net]} px or more; got {x.shape[2]} × {x.shape[3]}"
             )
-        x = ((x - self.shift) / self.scale).contiguous(memory_format=torch.channels_last)
+        x = (x - self.shift) / self.scale
         told, convs = [], iter(self.convs)
         for i, step in enumerate(plan := ALEX if self.net == "alex" else VGG):
             if step == "M":
                 x = F.max_pool2d(x, 3, 2) if self.net == "alex" else F.max_pool2d(x, 2)
                 continue
-            x = F.relu(next(convs)(x))
+            x = next(convs)(x).relu_()
             if self.net == "alex" or i + 1 == len(plan) or plan[i + 1] == "M":
                 told.append(x)
         return told
