@@ -186,6 +186,8 @@ class Rendering:
                 changed = inner.image(images, base())
             elif inner is not e:
                 changed = Rendering(self.generator, self._under, (*self._over, inner), grad=self.grad).synthesized()
+                if changed.shape[-2:] != images.shape[-2:]:  # of a preview
+                    changed = F.interpolate(changed, size=images.shape[-2:], mode="area")
             else:
                 continue
             images = _lerp(images, changed, e.mask) if isinstance(e, Masked) else changed

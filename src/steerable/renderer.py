@@ -178,7 +178,7 @@ class Renderer:
         return None
 
 
-def fitted(images: Images, size: int) -> Images:
+def fitted(images: Images, size: int) -> Float[Tensor, "n 3 h2 w2"]:
     """Pictures at `size` px (height): area means where they shrink, as they are where they do not."""
     if images.shape[-2] <= size:
         return images
