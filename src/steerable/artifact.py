@@ -30,7 +30,9 @@ class Weights(Protocol):
     """What a file says of the generator it was made with."""
 
     name: str
-    fingerprint: str
+
+    @property
+    def fingerprint(self) -> str: ...
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ from .moments import Moments, streamed
 from .space import Latents, Space
 
 G = TypeVar("G", bound="Generator")
+Mark = str | Callable[[], str]  # a fingerprint, or how to take it
 
 BLOCK = 1024  # codes that share one random source in bulk sampling
 MOMENTS_FROM = 50_000  # codes from which mean and covariance of a space are taken
@@ -36,7 +37,8 @@ class Generator(ABC):
     """A pretrained generator: it has a net, it is not one.
 
     `spaces` run in chain order, codes only ever move to the right. `inputs` maps the name of each input a sample may own to its shape.
-    `fingerprint` identifies the weights as they were read, whatever device, dtype or folding came after.
+    `fingerprint` identifies the weights as they were read, whatever device, dtype or folding came after. It may be given as a function,
+    called when it is first asked for: hashing takes longer than reading.
     """
 
     net: Any  # an nn.Module; a family knows which
@@ -49,11 +51,11 @@ class Generator(ABC):
         *,
         spaces: Sequence[Space],
         layers: Sequence[Layer],
-        fingerprint: str,
+        fingerprint: Mark,
         inputs: Mapping[str, tuple[int, ...]] | None = None,
         critic: nn.Module | None = None,
     ):
-        self.name, self.net, self.critic, self.fingerprint = name, net.eval().requires_grad_(False), critic, fingerprint
+        self.name, self.net, self.critic, self._mark = name, net.eval().requires_grad_(False), critic, fingerprint
         self.spaces, self.layers, self.inputs = tuple(spaces), tuple(layers), dict(inputs or {})
         self.deep = len(self.layers)
         self._moments: dict[str, Moments] = {}
@@ -103,8 +105,8 @@ class Generator(ABC):
         return max(1, PIXELS // (height * width))
 
     def half(self: G) -> G:
-        """A twin for previews with its heavy layers in bfloat16."""
-        return self.to(dtype=torch.bfloat16)
+        """A twin for previews with its heavy layers in bfloat16; the generator itself where its family has none."""
+        return self
 
     def _from_normal(self, z: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         """Codes of the first space from standard normal numbers."""
@@ -335,6 +337,13 @@ class Generator(ABC):
         )
 
     # -- the net --------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 of the weights as they were read."""
+        if not isinstance(self._mark, str):
+            self._mark = self._mark()
+        return self._mark
 
     @property
     def resolution(self) -> int:

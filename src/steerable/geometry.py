@@ -116,7 +116,8 @@ def top(
     """The k largest eigenvalues of a symmetric d × d operator, largest first, and orthonormal eigenvectors (rows), in float64.
 
     Randomized block Krylov iteration (Musco & Musco, NeurIPS 2015): A is applied to block·(rounds + 1) vectors (a block is k + 2 unless
-    said otherwise), and the best that their span holds is taken; where that is as many as d, A is applied to a basis and the result is exact.
+    said otherwise), and the best that their span holds is taken; where that is as many as d, A is applied to a basis and the result is
+    exact.
     """
     if not 1 <= k <= d:
         raise SettingError(f"of {d} eigenvectors between 1 and {d} can be asked for; got k={k}")

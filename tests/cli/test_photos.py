@@ -196,7 +196,7 @@ def test_what_cannot_be_is_said(run, tmp_path, paths):
     code, _, err = run("edit", "codes.safetensors", "--paths", paths, "0:1", "--paste", "a.png")
     assert "does not say where in a photograph it lies" in err
     twin = g.lent({k: v + 1 for k, v in g.net.named_parameters() if k.endswith("weight")})
-    twin.fingerprint = "of other weights"
+    twin._mark = "of other weights"
     st.save(st.read("a.safetensors", generator=g), "theirs.safetensors", generator=twin)
     code, _, err = run("edit", "theirs.safetensors", "--paths", paths, "0:1", "--paste", "a.png")
     assert code == 1

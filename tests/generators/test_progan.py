@@ -1,4 +1,4 @@
-"""ProGAN against the published formulas, written out plainly here; its readers; what fold, executors and lent weights owe each other."""
+"""ProGAN against the published formulas, written out plainly here; what fold, executors and lent weights owe each other."""
 
 import copy
 import math
@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from steerable import catalogue
+from steerable import catalogue, checkpoints
 from steerable.edit import Masked, SetInput
-from steerable.errors import ArtifactError, SettingError, SpaceError
+from steerable.errors import SettingError, SpaceError
 from steerable.generators import progan
-from steerable.generators.progan import Config, Net, ProGAN, chain, from_genforce, from_graph, from_tf, random
+from steerable.generators.progan import Config, ProGAN, chain, random
 from steerable.nn import winograd
 from steerable.path import Direction
 from steerable.render import render
@@ -222,104 +222,7 @@ def test_lent_weights(name):
     assert torch.equal(g.synthesize(z), before)
 
 
-# -- readers ------------------------------------------------------------------------------------------------------------------------
-
-
-def as_tf(g, fused):
-    """The variables that the authors' TensorFlow code would hold."""
-    p = g.net.state_dict()
-    found = {"lod": torch.zeros(())}
-    for key, tensor in p.items():
-        block, _, rest = key.partition(".")
-        size = f"{block[1:]}x{block[1:]}"
-        if block == "torgb":
-            name, tensor = f"ToRGB_lod0/{rest}", tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor
-        elif rest == "dense.weight":
-            name, tensor = "4x4/Dense/weight", tensor.transpose(0, 1).flatten(1)
-        elif rest.startswith("conv0"):
-            name = f"{size}/Conv0{'_up' if fused else ''}/{rest.partition('.')[2]}"
-            if tensor.ndim == 4:
-                tensor = tensor.flip(2, 3).permute(2, 3, 0, 1) if fused else tensor.permute(2, 3, 1, 0)
-        else:
-            name, tensor = (
-                f"{size}/{rest.replace('.', '/').capitalize()}",
-                tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor,
-            )
-        found[name] = tensor.clone()
-    # Heads of smaller sizes are there too.
-    return found | {"ToRGB_lod1/weight": torch.zeros(1, 1, 7, 3), "ToRGB_lod1/bias": torch.zeros(3)}
-
-
-def as_genforce(g, fused):
-    found = {"lod": torch.zeros(())}
-    for key, tensor in g.net.state_dict().items():
-        part, leaf = key.rsplit(".", 1)
-        b = len(g.net.config.widths) - 1 if part == "torgb" else int(part[1 : part.index(".")]).bit_length() - 3
-        j = 2 * b + (part.endswith(("conv1", "conv")))
-        if leaf == "weight" and part.endswith("dense"):
-            tensor = tensor.flip(2, 3)
-        elif leaf == "weight" and part.endswith("conv0") and fused:
-            tensor = tensor.flip(2, 3).transpose(0, 1)
-        found[f"output{b}.{leaf}" if part == "torgb" else f"layer{j}.{leaf}"] = tensor.clone()
-    return found
-
-
-@pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("kind", ["odd", "classes-gray"])
-def test_tensorflow_variables(kind, fused):
-    g = random(CONFIGS[kind], seed=3)
-    read = from_tf(
-        "theirs", as_tf(g, fused), {"label_size": g.net.config.c_dim, "fused_scale": fused, "resolution": 16}
-    )
-    assert read.net.config == g.net.config
-    z = g.sample(2)
-    assert torch.equal(read.synthesize(z), g.synthesize(z))
-
-
-@pytest.mark.parametrize("fused", [False, True])
-def test_genforce_tensors(fused):
-    g = random(CONFIGS["odd"], seed=3)
-    read = from_genforce("theirs", as_genforce(g, fused), {"fused_scale": fused})
-    assert torch.equal(read.synthesize(g.sample(2)), g.synthesize(g.sample(2)))
-    with pytest.raises(
-        ArtifactError, match="theirs: it was made with final_tanh=True; only final_tanh=False is known here"
-    ):
-        from_genforce("theirs", as_genforce(g, fused), {"final_tanh": True})
-    with pytest.raises(ArtifactError, match="these are not the tensors of genforce's PGGAN"):
-        from_genforce("theirs", {"a": torch.zeros(1)})
-
-
-def test_what_cannot_be_read_is_said():
-    state = as_tf(random(CONFIGS["odd"]), True)
-    with pytest.raises(ArtifactError, match=r"it is still growing \(lod is not 0\); take a later checkpoint"):
-        from_tf("x", state | {"lod": torch.tensor(1.5)})
-    with pytest.raises(ArtifactError, match="it was made with use_pixelnorm=False; only use_pixelnorm=True is known"):
-        from_tf("x", state, {"use_pixelnorm": False})
-    with pytest.raises(ArtifactError, match="these are not the variables of a ProGAN: '8x8/Conv0/weight'"):
-        from_tf("x", {k: v for k, v in state.items() if k != "8x8/Conv0_up/weight"})
-    with pytest.raises(ArtifactError, match="it describes a net that is too large for this computer"):
-        progan.made("x", Net, Config((1 << 40,), 1 << 20))
-    with pytest.raises(ArtifactError, match=r"b8.conv1.bias should have the shape \(7,\); it has \(8,\)"):
-        from_tf("x", state | {"8x8/Conv1/bias": torch.zeros(8)})
-    with pytest.raises(ArtifactError, match="12 inputs cannot have 12 classes among them"):
-        from_tf("x", state, {"label_size": 12})
-    with pytest.raises(ArtifactError, match="this is not the graph of a ProGAN: it has 0 convolutions"):
-        from_graph("x", {}, [])
-
-
-MUTANTS = (torch.zeros(()), torch.zeros(2), torch.zeros(3, 3), torch.zeros(1, 1, 1, 2), torch.zeros(0, 4, 2, 2, 1))
-
-
-@pytest.mark.parametrize("read", [from_tf, from_genforce])
-def test_whatever_the_tensors_only_our_errors(read):
-    g = random(CONFIGS["odd"])
-    state = as_tf(g, True) if read is from_tf else as_genforce(g, False)
-    for key in state:
-        for mutant in MUTANTS:
-            if "lod1" in key or (key == "lod" and mutant.numel() == 1):
-                continue
-            with pytest.raises(ArtifactError, match=r"^x: [^\n]+$"):
-                read("x", state | {key: mutant})
+# -- the catalogue's ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.weights("progan-celeba-128")
@@ -327,10 +230,8 @@ def test_faces_are_those_of_the_graph():
     """`means` over 32x32 px, of the picture of RandomState(0).randn(512) as float32, were made by running the file's graph operation by
     operation and taking 0.5 (raw - b) + b, as raw is before it is clipped and b the last constant; from [0, 1] to [-1, 1]."""
     name = "progan-celeba-128"
-    g = progan.from_catalogue(catalogue.entry(name), catalogue.fetch(name))
+    g = checkpoints.catalogued(catalogue.entry(name), catalogue.fetch(name)).generator(name)
     assert g.net.config == Config.square(128)
-    with pytest.raises(ArtifactError, match=r"there is no model.json among"):
-        progan.from_catalogue(catalogue.entry(name), {})
     close(F.avg_pool2d(g.synthesize(g.sample(1, seed=0)), 32)[0].flatten(), torch.tensor(MEANS), 1e-3)
 
 

@@ -1,4 +1,4 @@
-"""StyleGAN against the published formulas, written out plainly here; its readers; what fold, executors and lent weights owe each other."""
+"""StyleGAN against the published formulas, written out plainly here; what fold, executors and lent weights owe each other."""
 
 import copy
 import math
@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from steerable.edit import Masked, Noise, OnLayers, SetInput, Truncate
-from steerable.errors import ArtifactError, SettingError, SpaceError
+from steerable.errors import SettingError, SpaceError
 from steerable.generators import stylegan1
-from steerable.generators.stylegan1 import Config, StyleGAN1, chain, from_genforce, from_tf, random
+from steerable.generators.stylegan1 import Config, StyleGAN1, chain, random
 from steerable.path import Direction
 from steerable.render import render
 from steerable.renderer import Renderer
@@ -270,95 +270,3 @@ def test_lent_weights(name):
     g.lent({name: leaf}).synthesize(z).square().mean().backward()
     assert float(leaf.grad.abs().max()) > 0
     assert torch.equal(g.synthesize(z), before)
-
-
-# -- readers ------------------------------------------------------------------------------------------------------------------------
-
-TF = {"affine": "StyleMod", "strength": "Noise/weight", "const": "const", "bias": "bias", "conv": "weight"}
-GENFORCE = {"affine": "style", "strength": "apply_noise.weight", "const": "const", "bias": "bias", "conv": "weight"}
-
-
-def renamed(g, fused, tf):
-    """The tensors as the authors' TensorFlow code holds them, or genforce's."""
-    found = {"lod": torch.zeros(()), "synthesis/lod": torch.zeros(())} if tf else {"synthesis.lod": torch.zeros(())}
-    last = len(g.net.config.widths) - 1
-    for key, tensor in g.net.state_dict().items():
-        head, *rest = key.split(".")
-        if key == "mapping.embed":
-            name = "mapping/LabelConcat/weight" if tf else "mapping.label_weight"
-        elif head == "mapping":
-            name = f"mapping/Dense{rest[1]}/{rest[2]}" if tf else f"mapping.dense{rest[1]}.{rest[2]}"
-            tensor = tensor.T if tf and rest[2] == "weight" else tensor
-        elif head == "w_avg":
-            name = "dlatent_avg" if tf else "truncation.w_avg"
-        elif head == "torgb":
-            name = f"synthesis/ToRGB_lod0/{rest[0]}" if tf else f"synthesis.output{last}.{rest[0]}"
-        else:
-            b, part, leaf = int(head[1:]).bit_length() - 3, rest[0], rest[1]
-            j = 2 * b + part.endswith(("conv1", "conv"))
-            theirs = {"conv0": "Conv0_up"}.get(part, part.capitalize())
-            if leaf == "noise":
-                tensor = tensor[None, None]
-                name = f"synthesis/noise{j}" if tf else f"synthesis.layer{j}.apply_noise.noise"
-            else:
-                leaf = (TF if tf else GENFORCE)[leaf] + (f"{'/' if tf else '.'}{rest[2]}" if leaf == "affine" else "")
-                name = f"synthesis/{head[1:]}x{head[1:]}/{theirs}/{leaf}" if tf else f"synthesis.layer{j}.{leaf}"
-            tensor = tensor[None] if leaf == "const" else tensor
-            tensor = tensor.flip(2, 3) if fused and part == "conv0" and rest[1] == "conv" else tensor
-            tensor = tensor.T if tf and rest[1:] == ["affine", "weight"] else tensor
-        if tf and tensor.ndim == 4 and name.endswith("weight"):
-            tensor = tensor.permute(2, 3, 1, 0)
-        found[name] = tensor.clone()
-    if not tf:
-        found |= {f"synthesis.output{b}.weight": torch.zeros(3, 5, 1, 1) for b in range(last)}
-        found["synthesis.layer2.blur.kernel"] = torch.zeros(7, 1, 3, 3)
-    return found
-
-
-@pytest.mark.parametrize("tf", [True, False], ids=["tensorflow", "genforce"])
-@pytest.mark.parametrize("kind", ["odd", "classes-gray"])
-@pytest.mark.parametrize("fused", ["auto", True, False])
-def test_other_people_s_tensors(kind, fused, tf):
-    g = random(CONFIGS[kind], seed=3)
-    read = (from_tf if tf else from_genforce)("theirs", renamed(g, fused is True, tf), {"fused_scale": fused})
-    widths = {"mapping_width": 10} if kind == "classes-gray" else {}  # one layer has no inner width
-    assert read.net.config == Config.tiny(**(vars(g.net.config) | widths))
-    z = g.sample(2)
-    assert torch.equal(read.synthesize(z), g.synthesize(z))
-
-
-def test_large_kernels_are_turned_around_by_default():
-    g = random(Config.tiny(widths=(3, 2, 2, 2, 2, 2)), seed=3)
-    state = renamed(g, False, tf=True)
-    read = from_tf("theirs", state)
-    assert torch.equal(read.net.b64["conv0"].conv.weight, g.net.b64["conv0"].conv.weight)
-    assert torch.equal(read.net.b128["conv0"].conv.weight, g.net.b128["conv0"].conv.weight.flip(2, 3))
-
-
-@pytest.mark.parametrize("tf", [True, False], ids=["tensorflow", "genforce"])
-def test_whatever_the_tensors_only_our_errors(tf):
-    state = renamed(random(CONFIGS["odd"]), False, tf)
-    used = [key for key in state if "lod" not in key or "lod0" in key]
-    for key in used:
-        for mutant in (torch.zeros(()), torch.zeros(2), torch.zeros(3, 3), torch.zeros(0, 4, 2, 2, 1)):
-            if "blur" in key or "output0" in key or "output1" in key:
-                continue  # belongs to nothing that is read
-            with pytest.raises(ArtifactError, match=r"^x: [^\n]+$"):
-                (from_tf if tf else from_genforce)("x", state | {key: mutant})
-    for options in ({"mapping_lrmul": "?", "mapping_lr_mul": "?"}, {"blur_filter": torch.ones(3), "final_tanh": "no"}):
-        with pytest.raises(ArtifactError, match=r"^x: [^\n]+$"):
-            (from_tf if tf else from_genforce)("x", state, options)
-
-
-def test_what_cannot_be_read_is_said():
-    state = renamed(random(CONFIGS["odd"]), False, tf=True)
-    with pytest.raises(ArtifactError, match=r"it is still growing \(lod is not 0\); take a later checkpoint"):
-        from_tf("x", state | {"synthesis/lod": torch.tensor(1.5)})
-    with pytest.raises(ArtifactError, match="it was made with use_noise=False; only use_noise=True is known"):
-        from_tf("x", state, {"use_noise": False})
-    with pytest.raises(ArtifactError, match="these are not the tensors of a StyleGAN: there is no '8x8/Conv1/bias'"):
-        from_tf("x", {k: v for k, v in state.items() if k != "synthesis/8x8/Conv1/bias"})
-    with pytest.raises(ArtifactError, match=r"b8.conv1.affine.bias should have the shape \(14,\); it has \(3,\)"):
-        from_tf("x", state | {"synthesis/8x8/Conv1/StyleMod/bias": torch.zeros(3)})
-    with pytest.raises(ArtifactError, match="these are not the tensors of a StyleGAN"):
-        from_genforce("x", {"a": torch.zeros(1)})

@@ -1,5 +1,6 @@
 """What a foreign file becomes: plain values, two inert records, and the limits that every reader keeps to."""
 
+import codecs
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ STEPS = 2_000_000  # opcodes, fields, values: about two seconds of work
 CALL = 10  # one rebuilt array or tensor costs as much as ten opcodes
 FREE = 64 << 20  # bytes that any file may ask for, however small it is
 TIMES = 4  # … and a larger one at most this many times its own size
+LONG = 1 << 18  # bytes from which a text stays where it is until someone asks for it
+CHUNK = 1 << 20
 
 
 def shown(text: object) -> str:
@@ -54,6 +57,33 @@ class Object:
         return f"<Object {shown(f'{self.module}.{self.name}')}>"
 
 
+@dataclass(eq=False, slots=True)
+class Text:
+    """A long text that stays in the file's bytes: arrays were written so before protocol 3. `str(text)` decodes it."""
+
+    window: memoryview
+    encoding: str  # utf-8 or latin-1
+
+    def __str__(self) -> str:
+        return str(self.window, self.encoding, "surrogatepass" if self.encoding == "utf-8" else "strict")
+
+    def raw(self, allowance: "Allowance") -> bytearray | memoryview:
+        """The bytes that it was made of, one for each letter, decoded piece by piece."""
+        if self.encoding == "latin-1":
+            return self.window
+        parts = [self.window[at : at + CHUNK] for at in range(0, len(self.window), CHUNK)]
+        count = sum(
+            int(np.count_nonzero(np.frombuffer(part, np.int8) >= -64)) for part in parts
+        )  # the rest continue a letter
+        allowance.memory(count)
+        made, at, decoder = bytearray(count), 0, codecs.getincrementaldecoder("utf-8")()
+        for part in parts:
+            letters = decoder.decode(part, part is parts[-1]).encode("latin-1")
+            made[at : at + len(letters)] = letters
+            at += len(letters)
+        return made
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One operation of a stored graph: the names of what goes in and comes out, and its settings as the file spells them."""
@@ -89,7 +119,21 @@ class Allowance:
 
 
 LEAVES = frozenset(
-    (type(None), bool, int, float, complex, str, bytes, bytearray, memoryview, np.ndarray, torch.Tensor, torch.dtype)
+    (
+        type(None),
+        bool,
+        int,
+        float,
+        complex,
+        str,
+        Text,
+        bytes,
+        bytearray,
+        memoryview,
+        np.ndarray,
+        torch.Tensor,
+        torch.dtype,
+    )
 )
 
 

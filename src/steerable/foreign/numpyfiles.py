@@ -1,6 +1,6 @@
 """NumPy arrays: `.npy` and `.npz` files, and arrays inside pickles (numpy.lib.format versions 1-3; ndarray.__reduce__).
 
-Numbers become arrays that share the file's bytes where alignment and byte order allow. Arrays of text or of objects become
+Numbers become arrays, which share the bytes of an `.npy` file where alignment and byte order allow. Arrays of text or of objects become
 nested lists, a 0-d one the object itself.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from steerable.errors import ArtifactError
 
 from .archives import Zip
-from .inert import Allowance, shown
+from .inert import Allowance, Text, shown
 from .machine import Machine, Pending, instead_of, named
 from .pickles import walk
 
@@ -84,10 +84,15 @@ def _(m: Machine, code: Any, align: Any = False, copy: Any = True) -> Pending:
 def _built(m: Machine, raw: Any, dtype: Any, shape: Any, fortran: bool) -> Any:
     if not isinstance(dtype, np.dtype) or dtype.kind == "O":
         raise ArtifactError("is damaged: an array without a type")
-    raw = bytearray(raw, "latin-1") if type(raw) is str else raw  # Python 2 wrote bytes and text alike
+    if type(raw) in (str, Text):  # Python 2 wrote bytes and text alike
+        raw = bytearray(raw, "latin-1") if type(raw) is str else raw.raw(m.allowance)
     if type(raw) not in (bytes, bytearray, memoryview):
         raise ArtifactError("is damaged: an array without its bytes")
     m.allowance.memory(len(raw))
+    if type(raw) is memoryview:
+        raw = bytearray(
+            raw
+        )  # hardly any lies where its numbers are aligned, and one that does would keep the whole file in memory
     return array(m.allowance, raw, dtype, shape_of(shape), fortran)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from steerable.errors import ArtifactError
 
+from .inert import LONG, Text
 from .machine import Machine
 
 CODES = {o.name: ord(o.code) for o in pickletools.opcodes}
@@ -43,6 +44,15 @@ def push(name: str, value: Callable[[Machine], Any]) -> None:
 
 def _text(part: memoryview | bytes) -> str:
     return str(part, "utf-8", "surrogatepass")
+
+
+def _long_text(part: memoryview) -> str | Text:
+    return Text(part, "utf-8") if len(part) > LONG else _text(part)
+
+
+def _bytes_of_2(part: memoryview) -> str | Text:
+    """Python 2 wrote bytes and text alike."""
+    return Text(part, "latin-1") if len(part) > LONG else str(part, "latin-1")
 
 
 def _decimal(line: bytes) -> int:
@@ -86,12 +96,12 @@ push("LONG4", lambda m: _long(m.sized(4)))
 push("FLOAT", lambda m: _float(m.line()))
 push("BINFLOAT", lambda m: struct.unpack(">d", m.take(8))[0])
 push("STRING", lambda m: _quoted(m.line(limit=len(m.data))))
-push("BINSTRING", lambda m: str(m.sized(4), "latin-1"))  # Python 2 wrote bytes and text alike
-push("SHORT_BINSTRING", lambda m: str(m.take(m.byte()), "latin-1"))
+push("BINSTRING", lambda m: _bytes_of_2(m.sized(4)))
+push("SHORT_BINSTRING", lambda m: _bytes_of_2(m.take(m.byte())))
 push("UNICODE", lambda m: str(m.line(limit=len(m.data)), "raw-unicode-escape"))
 push("SHORT_BINUNICODE", lambda m: _text(m.take(m.byte())))
-push("BINUNICODE", lambda m: _text(m.sized(4)))
-push("BINUNICODE8", lambda m: _text(m.sized(8)))
+push("BINUNICODE", lambda m: _long_text(m.sized(4)))
+push("BINUNICODE8", lambda m: _long_text(m.sized(8)))
 push("SHORT_BINBYTES", lambda m: bytes(m.take(m.byte())))
 push("BINBYTES", lambda m: m.sized(4))  # a window on the file, so that no array is copied
 push("BINBYTES8", lambda m: m.sized(8))

@@ -32,6 +32,8 @@ def walk(
             raise
         opcode = NAMES.get(data[at], "?") if at < len(data) else "end of file"
         raise ArtifactError(f"is damaged: its pickle makes no sense at byte {at:,} ({opcode})") from error
+    finally:
+        machine.memo.clear()  # what it holds may lead back to the machine, and so keep the whole file in memory
     if machine.marks or len(machine.stack) != 1:
         raise ArtifactError("is damaged: its pickle ends with an untidy stack")
     return machine.stack.pop(), at + 1

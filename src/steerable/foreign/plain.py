@@ -4,7 +4,7 @@ from typing import Any
 
 from steerable.errors import ArtifactError
 
-from .inert import Global, Object, Record
+from .inert import Global, Object, Record, Text
 from .machine import Machine, instead_of, named, refusal
 
 
@@ -76,6 +76,10 @@ def _(m: Machine, *parts: Any) -> str:
 @instead_of("builtins.bytes", "builtins.bytearray", "_codecs.encode")
 def _(m: Machine, value: Any = b"", encoding: Any = "latin-1") -> bytes | bytearray | memoryview:
     """Before protocol 3 bytes were written as text."""
+    if isinstance(value, Text):
+        if encoding not in ("latin-1", "latin1"):
+            raise TypeError
+        return value.raw(m.allowance)
     m.allowance.memory(len(value))
     if isinstance(value, str) and encoding in ("latin-1", "latin1"):
         return value.encode("latin-1") if len(value) < 256 else bytearray(value, "latin-1")

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from .. import catalogue
-from ..errors import ArtifactError, SettingError, UnknownName
+from ..errors import SettingError, UnknownName
 from ..generator import Generator
 from ..method import Progress, quiet
 from . import heads, tiny
@@ -17,7 +18,13 @@ FAMILIES = (
     "mobilestylegan",
     "dcgan",
     "progan",
-)  # a module each, imported when first asked for; it has from_catalogue(entry, files)
+    "stylegan1",
+    "stylegan2",
+    "stylegan2_bilinear",
+    "stylegan3",
+    "biggan",
+    "resnetgan",
+)  # that a catalogue entry may be of
 TINY: Mapping[str, Callable[[], Generator]] = {
     "tiny-style": tiny.TinyStyle,
     "tiny-plain": tiny.TinyPlain,
@@ -36,30 +43,45 @@ def load(
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
     *,
+    part: str | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress = quiet,
 ) -> Generator:
-    """Open a generator: a name (`steerable list generators`), or a checkpoint file.
+    """Open a generator: a name (`steerable list generators`), or a checkpoint file of any layout that `checkpoints` knows.
 
+    Of a file with several generators `part` says which (G, g_ema …); by default the averaged one. `options` tell what a file does not, and
+    `steerable show FILE` what was taken instead. Nothing in a file is executed.
     Weights that are not cached are downloaded and checked against the catalogue's hash. What limits their use is said once, on stderr.
-    Raises UnknownName, SourceError (cannot be fetched, wrong hash), ArtifactError (not a checkpoint that can be read).
+    Raises UnknownName, SourceError (cannot be fetched, wrong hash), ArtifactError (not a checkpoint that can be read), SettingError.
     """
     name = str(what)
+    if (part is not None or options) and not Path(name).is_file():
+        raise SettingError(f"part and options are for checkpoint files; {name!r} is none")
     if name in TINY:
         made = TINY[name]()
     elif name in heads.VARIANTS:
         made = heads.load(name)
     elif name in names():
         entry = catalogue.entry(name)
-        made = import_module(f".{entry.family}", __package__).from_catalogue(entry, catalogue.fetch(name, progress))
+        made = _catalogued(entry, catalogue.fetch(name, progress))
         if entry.notice and name not in _said:
             _said.add(name)
             sys.stderr.write(f"{entry.notice}\n")
     elif Path(name).is_file():
-        raise ArtifactError(f"{name}: checkpoint files cannot be opened yet; there is: {', '.join(names())}")
+        found = import_module("..checkpoints", __package__).opened(name, part=part, options=options)
+        made = found.generator(Path(name).stem)
     else:
         raise UnknownName("generator", name, names())
     where = placed(device)
     return made if where.type == "cpu" and dtype in (None, made.dtype) else made.to(where, dtype)
+
+
+def _catalogued(entry: catalogue.Entry, files: catalogue.Files) -> Generator:
+    """The generator of a catalogue entry."""
+    family = import_module(f".{entry.family}", __package__)
+    if hasattr(family, "from_catalogue"):
+        return family.from_catalogue(entry, files)
+    return import_module("..checkpoints", __package__).catalogued(entry, files).generator(entry.name)
 
 
 def placed(device: str | torch.device) -> torch.device:

@@ -25,11 +25,12 @@ from torch import Tensor, nn
 
 from ..artifact import fingerprint
 from ..errors import SettingError, SpaceError
+from ..generator import Generator, Mark
 from ..layer import Layer, State
 from ..moments import Moments
 from ..nn.residual import Attention
 from ..space import Latents, Space
-from .opening import Marked, filled, made
+from .opening import filled, made
 from .resnetgan import Block, Head, scattered
 
 
@@ -171,10 +172,10 @@ def chain(config: Config) -> tuple[Layer, ...]:
 
 
 @final
-class BigGAN(Marked):
+class BigGAN(Generator):
     """z → w → w+ → s and a chain of residual blocks; see the top of this file."""
 
-    def __init__(self, name: str, net: Net, mark: str | None = None):
+    def __init__(self, name: str, net: Net, mark: Mark | None = None):
         c, layers = net.config, chain(net.config)
         spaces = (
             Space("z", (c.z_dim,)),
@@ -322,6 +323,6 @@ def random(config: Config, seed: int = 0) -> BigGAN:
     return BigGAN(f"biggan-random{chain(config)[-1].size[0]}", net)
 
 
-def build(name: str, config: Config, tensors: Mapping[str, Tensor], mark: str | None = None) -> BigGAN:
+def build(name: str, config: Config, tensors: Mapping[str, Tensor], mark: Mark | None = None) -> BigGAN:
     """The generator of a configuration and tensors under the names of `Net`. Raises ArtifactError where they do not fit."""
     return BigGAN(name, filled(name, made(name, Net, config), tensors), mark)

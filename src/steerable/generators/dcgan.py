@@ -6,27 +6,24 @@ Matches  state dicts of `nn.Sequential` generators (ConvTranspose2d, BatchNorm2d
 Differs  batch normalization uses the stored statistics, so a picture does not depend on its neighbors
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import final
+from typing import Any, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import foreign
 from ..artifact import fingerprint
-from ..catalogue import Entry, Files
-from ..errors import ArtifactError, SpaceError
-from ..generator import Generator
+from ..errors import SettingError, SpaceError
+from ..generator import Generator, Mark
 from ..layer import Layer, State
 from ..space import Latents, Space
+from .opening import filled, made
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """Kernel size, stride and padding of one transposed convolution, and its widths."""
 
     into: int
@@ -37,6 +34,22 @@ class Stage:
     normed: bool
 
 
+@dataclass(frozen=True)
+class Config:
+    """The shape of a net. The first `classes` inputs after z are a one-hot label."""
+
+    stages: tuple[Any, ...]  # of Stage, or of the numbers of one
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple(Stage(*stage) for stage in self.stages))
+        chained = all(a.out == b.into for a, b in pairwise(self.stages))
+        if not self.stages or not chained or not 0 <= self.classes < self.stages[0].into:
+            raise SettingError(f"stages follow one another, from z with fewer classes than inputs; got {self}")
+        if any(s.kernel < 1 or s.stride < 1 or s.padding < 0 for s in self.stages):
+            raise SettingError(f"kernels and strides are from 1 up, paddings from 0 up; got {self}")
+
+
 class Block(nn.Module):
     def __init__(self, stage: Stage):
         super().__init__()
@@ -45,16 +58,17 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    def __init__(self, stages: list[Stage]):
+    def __init__(self, config: Config):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(s) for s in stages)
+        self.config, self.blocks = config, nn.ModuleList(Block(s) for s in config.stages)
 
 
 @final
 class DCGAN(Generator):
     """A plain chain: z, with `classes` > 0 a one-hot label appended to it, and nothing else to steer."""
 
-    def __init__(self, name: str, net: Net, stages: list[Stage], mark: str, classes: int = 0):
+    def __init__(self, name: str, net: Net, mark: Mark):
+        stages, classes = net.config.stages, net.config.classes
         d = stages[0].into - classes
         side, layers = 1, []
         for i, s in enumerate(stages):
@@ -82,12 +96,15 @@ class DCGAN(Generator):
             z = latents.values
             if "label" in self.inputs:
                 z = torch.cat([z, latents.inputs["label"].to(z)], 1)
-            x = z[:, :, None, None]
+            x = z[:, :, None, None].to(self.dtype)
         x = block.norm(block.conv(x))
         return State(x if i == len(self.layers) - 1 else F.relu(x))
 
     def finish(self, state: State, latents: Latents) -> Tensor:
-        return state.x.tanh()
+        return state.x.tanh().to(latents.values.dtype)
+
+    def half(self) -> "DCGAN":
+        return self.to(dtype=torch.bfloat16)
 
     def affines(self, space: str) -> dict[str, Tensor]:
         if space != "z":
@@ -96,42 +113,7 @@ class DCGAN(Generator):
         return {"blocks.0": weight[: self.spaces[0].shape[0]].flatten(1).T}
 
 
-def from_state(name: str, found: Mapping[str, Tensor], classes: int = 0) -> DCGAN:
-    """A generator from the tensors of such a net, whatever its modules are called.
-
-    A label cannot be told from z by shapes: say how many `classes` there are. Raises ArtifactError where the tensors are something else.
-    """
-    convs = sorted((k for k, v in found.items() if v.ndim == 4), key=_position)
-    norms = sorted((k.removesuffix(".running_mean") for k in found if k.endswith(".running_mean")), key=_position)
-    shapes = [tuple(found[k].shape) for k in convs]
-    chained = all(a[1] == b[0] for a, b in pairwise(shapes))
-    if len(convs) < 2 or not chained or shapes[-1][1] != 3 or classes >= shapes[0][0] or len(norms) >= len(convs):
-        raise ArtifactError(
-            f"{name}: these tensors are not a chain of transposed convolutions from z to RGB, so this is no DCGAN"
-        )
-    stages, state = [], {}
-    for i, (key, (into, out, kernel, _)) in enumerate(zip(convs, shapes, strict=True)):
-        stages.append(Stage(into, out, kernel, *((1, 0) if i == 0 else (2, kernel // 2 - 1)), normed=i < len(norms)))
-        state[f"blocks.{i}.conv.weight"] = found[key]
-        state[f"blocks.{i}.conv.bias"] = found.get(key.removesuffix("weight") + "bias", torch.zeros(out))
-        if i < len(norms):
-            for leaf in ("weight", "bias", "running_mean", "running_var"):
-                state[f"blocks.{i}.norm.{leaf}"] = found.get(f"{norms[i]}.{leaf}", torch.zeros(0))
-            state[f"blocks.{i}.norm.num_batches_tracked"] = torch.tensor(0)
-    net = Net(stages)
-    try:
-        net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except RuntimeError as error:
-        raise ArtifactError(f"{name}: the tensors do not fit a DCGAN: {str(error).splitlines()[-1].strip()}") from error
-    return DCGAN(name, net, stages, fingerprint(found), classes)
-
-
-def _position(name: str) -> list[int | str]:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-
-def from_catalogue(entry: Entry, files: Files) -> DCGAN:
-    """The generator of a catalogue entry."""
-    (member,) = files
-    classes = len(entry.more.get("classes", ()))  # type: ignore[arg-type]
-    return from_state(entry.name, foreign.state_dict(foreign.read(files[member])), classes)
+def build(name: str, config: Config, tensors: Mapping[str, Tensor], mark: Mark | None = None) -> DCGAN:
+    """A generator from tensors under our own names. Raises ArtifactError where they do not fit the configuration."""
+    net = filled(name, made(name, Net, config), tensors)
+    return DCGAN(name, net, mark or fingerprint(tensors))

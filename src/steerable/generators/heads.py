@@ -27,6 +27,7 @@ from torch import Tensor
 from ..artifact import fingerprint, replacing
 from ..data.heads.world import NAMES
 from ..errors import ArtifactError, SettingError, SpaceError, UnknownName
+from ..generator import Mark
 from ..nn.stylegan_ops import SLOPE
 from ..path import Direction, Paths
 from ..space import Latents, Space
@@ -67,7 +68,7 @@ class Heads(StyleGAN2):
 
     factor_names: tuple[str, ...] = NAMES
 
-    def __init__(self, name: str, net: Net, variant: Variant, mark: str | None = None):
+    def __init__(self, name: str, net: Net, variant: Variant, mark: Mark | None = None):
         super().__init__(name, net, mark)
         self.variant = variant
         if variant.bend:  # the step from w to w+ unbends, so it is not affine

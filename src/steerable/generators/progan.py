@@ -13,31 +13,24 @@ with unit variance and multiplied by their gains at run time.
 
 import copy
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .. import foreign
 from ..artifact import fingerprint
-from ..catalogue import Entry
-from ..errors import ArtifactError, SettingError, SpaceError
-from ..generator import Generator
+from ..errors import SettingError, SpaceError
+from ..generator import Generator, Mark
 from ..layer import Layer, State
 from ..nn import winograd
 from ..nn.convolution import conv1x1
 from ..nn.stylegan_ops import EPSILON, NHWC, SLOPE, Tabled, fixed
 from ..space import Latents, Space
-
-N = TypeVar("N", bound=nn.Module)
-C = TypeVar("C")
-DAMAGED = (KeyError, IndexError, TypeError, ValueError, RuntimeError)  # what tensors of unexpected shapes lead to
+from .opening import counted, filled, made
 
 
 @dataclass(frozen=True)
@@ -62,6 +55,20 @@ class Config:
     def tiny(cls, **rest: Any) -> "Config":
         """16 px and odd widths, for tests."""
         return cls(**({"widths": (9, 7, 5), "z_dim": 12} | rest))
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], c_dim: int = 0) -> "Config":
+        """From tensors under our own names, and the number of classes, which no shape tells. Raises SettingError, KeyError."""
+        dense, key = tensors["b4.dense.weight"], lambda b: f"b{4 << b}.conv{1 if b else ''}.weight"
+        count = counted(tensors, key)
+        if not count or not 0 <= c_dim < dense.shape[1]:
+            raise SettingError(f"{dense.shape[1]} inputs cannot have {c_dim} classes among them")
+        return cls(
+            tuple(len(tensors[key(b)]) for b in range(count)),
+            dense.shape[1] - c_dim,
+            c_dim,
+            len(tensors["torgb.weight"]),
+        )
 
 
 def widths(resolution: int, base: int, most: int) -> tuple[int, ...]:
@@ -108,7 +115,7 @@ class Conv(Tabled):
                 return y if bias is None else y + bias[:, None, None]
             y = winograd.convolved(x, None, u)
             return y if bias is None else y.add_(bias[:, None, None])
-        weight = self.table("spread", weight, spread) if self.up else weight
+        weight = self.table("spread", weight, spread) if self.up else self.table("laid", weight, laid)
         if x.numel() < weight.numel():
             x = x * self.gain
         else:
@@ -126,6 +133,11 @@ class Conv(Tabled):
         k = scale**2
         m = torch.tensor([[k, 0, 0], [1 - k, 1, 1 - k], [0, 0, k]], dtype=self.weight.dtype, device=x.device)
         return F.conv2d(x, (m @ self.weight @ m.T * self.gain).to(x.dtype), self.bias, padding=1)
+
+
+def laid(weight: Float[Tensor, "o i h w"]) -> Float[Tensor, "o i h w"]:
+    """The weight with its channels last in memory, which is fastest."""
+    return weight.contiguous(memory_format=NHWC)
 
 
 def spread(weight: Float[Tensor, "o i 3 3"]) -> Float[Tensor, "i o 4 4"]:
@@ -174,9 +186,8 @@ def chain(config: Config) -> tuple[Layer, ...]:
 class ProGAN(Generator):
     """z and a chain of convolutions; see the top of this file."""
 
-    def __init__(self, name: str, net: Net, mark: str | None = None):
+    def __init__(self, name: str, net: Net, mark: Mark | None = None):
         config = net.config
-        net.to(memory_format=NHWC)  # pyright: ignore[reportCallIssue]
         super().__init__(
             name,
             net,
@@ -246,167 +257,9 @@ def random(config: Config, seed: int = 0) -> ProGAN:
     return ProGAN(f"progan-random{4 << len(config.widths) - 1}", net)
 
 
-# -- reading ----------------------------------------------------------------------------------------------------------------------------
+# -- out of a file ----------------------------------------------------------------------------------------------------------------------
 
 
-def filled(name: str, net: N, state: Mapping[str, Tensor]) -> N:
-    """The net with `state` for its weights, not copied.
-
-    Raises ArtifactError that names the first tensor that is missing, left over, or of another shape.
-    """
-    wanted = net.state_dict()
-    for key, tensor in wanted.items():
-        if key not in state:
-            raise ArtifactError(f"{name}: {key} is missing, of the shape {tuple(tensor.shape)}")
-        if state[key].shape != tensor.shape:
-            raise ArtifactError(
-                f"{name}: {key} should have the shape {tuple(tensor.shape)}; it has {tuple(state[key].shape)}"
-            )
-    if over := sorted(state.keys() - wanted.keys()):
-        raise ArtifactError(f"{name}: {len(over)} tensors belong to nothing, the first is {over[0][:80]!r}")
-    net.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
-    return net
-
-
-def made(name: str, net: Callable[[C], N], config: C) -> N:
-    """The net of a configuration that a file describes. Raises ArtifactError if it does not fit this computer."""
-    try:
-        return net(config)
-    except (RuntimeError, MemoryError) as error:
-        raise ArtifactError(
-            f"{name}: it describes a net that is too large for this computer: {config}"[:300]
-        ) from error
-
-
-def published(name: str, options: Mapping[str, object], usual: Mapping[str, object]) -> None:
-    """Raises ArtifactError for an option that is not as usual: the net would be computed in another way than is done here."""
-    for key, value in usual.items():
-        given = options.get(key, value)
-        given = list(given) if isinstance(given, tuple) else given
-        if type(given) is not type(value) or given != value:
-            raise ArtifactError(f"{name}: it was made with {key}={options[key]!r}; only {key}={value!r} is known here")
-
-
-def grown(name: str, state: Mapping[str, Tensor]) -> None:
-    """Raises ArtifactError if `lod`, the sizes that have not been added yet, is not 0."""
-    if "lod" in state and (state["lod"].numel() != 1 or float(state["lod"]) != 0):
-        raise ArtifactError(f"{name}: it is still growing (lod is not 0); take a later checkpoint")
-
-
-def from_tf(name: str, state: Mapping[str, Tensor], options: Mapping[str, object] | None = None) -> ProGAN:
-    """A generator from the variables of the authors' TensorFlow code ("4x4/Dense/weight" …) and its static keyword arguments.
-
-    Raises ArtifactError for other tensors, and for a net that is still growing.
-    """
-    options = options or {}
-    usual = {"use_wscale": True, "use_pixelnorm": True, "use_leakyrelu": True, "normalize_latents": True}
-    published(name, options, usual | {"pixelnorm_epsilon": EPSILON})
-    grown(name, state)
-    count = sum(bool(re.fullmatch(r"(\d+)x\1/Conv1?/weight", key)) for key in state)
-    found, sizes = {}, [4 << b for b in range(count)]
-    try:
-        found["b4.dense.weight"] = _rows(state["4x4/Dense/weight"])
-        found["b4.dense.bias"] = state["4x4/Dense/bias"]
-        for part, theirs in (
-            ("b4.conv", "4x4/Conv"),
-            ("torgb", "ToRGB_lod0"),
-            *((f"b{s}.conv1", f"{s}x{s}/Conv1") for s in sizes[1:]),
-        ):
-            found[f"{part}.weight"] = state[f"{theirs}/weight"].permute(3, 2, 0, 1)
-            found[f"{part}.bias"] = state[f"{theirs}/bias"]
-        for s in sizes[1:]:
-            fused = f"{s}x{s}/Conv0_up/weight" in state  # a transposed convolution: [h w out in], and turned around
-            theirs = f"{s}x{s}/Conv0{'_up' if fused else ''}"
-            weight = state[f"{theirs}/weight"]
-            found[f"b{s}.conv0.weight"] = weight.permute(2, 3, 0, 1).flip(2, 3) if fused else weight.permute(3, 2, 0, 1)
-            found[f"b{s}.conv0.bias"] = state[f"{theirs}/bias"]
-        return _assembled(name, found, int(options.get("label_size") or 0), fingerprint(state))  # type: ignore[call-overload]
-    except ArtifactError:
-        raise
-    except DAMAGED as error:
-        raise ArtifactError(f"{name}: these are not the variables of a ProGAN: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
-
-
-def _rows(weight: Float[Tensor, "z o16"]) -> Float[Tensor, "o z 4 4"]:
-    return weight.unflatten(1, (-1, 4, 4)).transpose(0, 1)
-
-
-def from_genforce(name: str, state: Mapping[str, Tensor], options: Mapping[str, object] | None = None) -> ProGAN:
-    """A generator from the tensors of genforce's PGGAN ("layer0.weight" …) and its keyword arguments. Raises ArtifactError."""
-    options = options or {}
-    # With labels that code normalizes z twice.
-    published(name, options, {"use_wscale": True, "final_tanh": False, "label_size": 0})
-    grown(name, state)
-    found, b = {}, 0
-    try:
-        while f"layer{2 * b}.weight" in state:
-            for j, part in ((2 * b, "conv0" if b else "dense"), (2 * b + 1, "conv1" if b else "conv")):
-                weight = state[f"layer{j}.weight"]
-                if part == "dense":
-                    weight = weight.flip(2, 3)
-                elif part == "conv0" and options.get("fused_scale", False):
-                    weight = weight.transpose(0, 1).flip(2, 3)
-                found[f"b{4 << b}.{part}.weight"], found[f"b{4 << b}.{part}.bias"] = weight, state[f"layer{j}.bias"]
-            b += 1
-        found["torgb.weight"], found["torgb.bias"] = (state[f"output{b - 1}.{leaf}"] for leaf in ("weight", "bias"))
-        return _assembled(name, found, 0, fingerprint(state))
-    except ArtifactError:
-        raise
-    except DAMAGED as error:
-        raise ArtifactError(f"{name}: these are not the tensors of genforce's PGGAN: {first_line(error)}") from error
-
-
-def _assembled(name: str, found: dict[str, Tensor], c_dim: int, mark: str) -> ProGAN:
-    """The generator of tensors under our own names; its configuration is in their shapes, but for the label."""
-    dense, widths = found["b4.dense.weight"], []
-    while (key := f"b{4 << len(widths)}.conv{1 if widths else ''}.weight") in found:
-        widths.append(len(found[key]))
-    if not widths or not 0 <= c_dim < dense.shape[1]:
-        raise ArtifactError(f"{name}: {dense.shape[1]} inputs cannot have {c_dim} classes among them")
-    try:
-        config = Config(tuple(widths), dense.shape[1] - c_dim, c_dim, len(found["torgb.weight"]))
-    except SettingError as error:
-        raise ArtifactError(f"{name}: {error}") from error
-    return ProGAN(name, filled(name, made(name, Net, config), found), mark)
-
-
-def from_catalogue(entry: Entry, files: Mapping[str, Path]) -> ProGAN:
-    """The generator in a TensorFlow.js conversion of a TensorFlow Hub module: model.json and its shards. Raises ArtifactError."""
-    model = next((key for key in files if key.endswith("model.json")), None)
-    if model is None:
-        raise ArtifactError(f"{entry.name}: there is no model.json among {', '.join(files)}")
-    shards = {key.rpartition("/")[2]: path.read_bytes() for key, path in files.items() if key != model}
-    tree = foreign.read(files[model], beside=shards)
-    return from_graph(entry.name, tree.value, tree.graph)
-
-
-def from_graph(name: str, tensors: Mapping[str, Tensor], graph: Iterable[foreign.Node]) -> ProGAN:
-    """A generator from the constants of its graph, whose gains are part of the weights. Raises ArtifactError."""
-    nodes = tuple(graph)
-    convs = [node for node in nodes if node.op == "Conv2D"]
-    added = {node.inputs[0]: node.inputs[1] for node in nodes if node.op == "Add"}
-    found: dict[str, Tensor] = {}
-    try:
-        for i, node in enumerate(convs):
-            weight, bias = tensors[node.inputs[1]].permute(3, 2, 0, 1), tensors[added[node.name]]
-            gain = math.sqrt(2 / weight[0].numel())
-            part = f"b{4 << i // 2}.conv{i % 2}"
-            if i == 0:
-                part, weight = "b4.dense", weight.flip(2, 3)
-            elif i == 1:
-                part = "b4.conv"
-            elif i == len(convs) - 1:
-                # The conversion merged x/2 + 1/2 into the last layer, but forgot the half of its weight.
-                part, gain, bias = "torgb", 1 / math.sqrt(weight.shape[1]), 2 * bias - 1
-            found[f"{part}.weight"], found[f"{part}.bias"] = weight / gain, bias
-        if "torgb.weight" not in found:
-            raise ArtifactError(f"{name}: this is not the graph of a ProGAN: it has {len(convs)} convolutions")
-        return _assembled(name, found, 0, fingerprint(tensors))
-    except ArtifactError:
-        raise
-    except DAMAGED as error:
-        raise ArtifactError(f"{name}: this is not the graph of a ProGAN: {first_line(error)}") from error
+def build(name: str, config: Config, tensors: Mapping[str, Tensor], mark: Mark | None = None) -> ProGAN:
+    """A generator from tensors under our own names. Raises ArtifactError where they do not fit the configuration."""
+    return ProGAN(name, filled(name, made(name, Net, config), tensors), mark)

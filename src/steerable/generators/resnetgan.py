@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from ..artifact import fingerprint
 from ..errors import SettingError, SpaceError
+from ..generator import Generator, Mark
 from ..layer import Layer, State
 from ..nn.residual import Attention, Norm, doubled
 from ..space import Latents, Space
-from .opening import Marked, filled, made
+from .opening import filled, made
 from .progan import Conv
 
 
@@ -201,10 +202,10 @@ def chain(config: Config) -> tuple[Layer, ...]:
 
 
 @final
-class ResNetGAN(Marked):
+class ResNetGAN(Generator):
     """z and a chain of residual blocks; see the top of this file."""
 
-    def __init__(self, name: str, net: Net, mark: str | None = None):
+    def __init__(self, name: str, net: Net, mark: Mark | None = None):
         config = net.config
         super().__init__(
             name,
@@ -279,6 +280,6 @@ def scattered(net: Any, seed: int) -> Any:
     return net
 
 
-def build(name: str, config: Config, tensors: Mapping[str, Tensor], mark: str | None = None) -> ResNetGAN:
+def build(name: str, config: Config, tensors: Mapping[str, Tensor], mark: Mark | None = None) -> ResNetGAN:
     """The generator of a configuration and tensors under the names of `Net`. Raises ArtifactError where they do not fit."""
     return ResNetGAN(name, filled(name, made(name, Net, config), tensors), mark)

@@ -53,7 +53,8 @@ class Styled(Generator):
         return twin
 
     def _center(self) -> Float[Tensor, " d"]:
-        return self.net.w_avg
+        """What the file says; without that, the mean of this generator's own codes."""
+        return super()._center() if self.net.w_avg is None else self.net.w_avg
 
     def _part(self, layer: Layer) -> Any:
         return self.net.get_submodule(layer.name)

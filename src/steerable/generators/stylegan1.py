@@ -11,8 +11,6 @@ Modules bear the names of their layers: b4.const, b4.conv, then b8.conv0 (which 
 """
 
 import math
-import re
-from collections.abc import Callable
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from typing import Any, final
@@ -23,15 +21,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..artifact import fingerprint
-from ..errors import ArtifactError, SettingError
+from ..errors import SettingError
+from ..generator import Mark
 from ..layer import Layer, State
-from ..nn.stylegan_ops import EPSILON, NHWC, SLOPE
+from ..nn.stylegan_ops import EPSILON, SLOPE
 from ..space import Latents, Space
-from .progan import DAMAGED, Conv, filled, first_line, grown, made, normalized, published, widths
+from .opening import counted, filled, made
+from .progan import Conv, normalized, widths
 from .styled import Styled
 from .stylegan2 import Linear
-
-FUSED = 128  # px from which the authors' code makes one transposed convolution of up-sampling and convolution
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,24 @@ class Config:
         """16 px and odd widths, for tests."""
         small = {"widths": (9, 7, 5), "z_dim": 12, "w_dim": 10, "depth": 3, "mapping_width": 14}
         return cls(**(small | rest))
+
+    @classmethod
+    def of(cls, tensors: Map[str, Tensor], mapping_lr: float = 0.01) -> "Config":
+        """From tensors under our own names, and the learning rate of the mapping, which no shape tells. Raises SettingError, KeyError."""
+        blocks = counted(tensors, lambda b: f"b{4 << b}.conv{1 if b else ''}.bias")
+        depth = counted(tensors, lambda i: f"mapping.layers.{i}.weight")
+        first, last = tensors["mapping.layers.0.weight"], tensors[f"mapping.layers.{depth - 1}.weight"]
+        embed = tensors.get("mapping.embed", torch.zeros(0, first.shape[1]))
+        return cls(
+            widths=tuple(len(tensors[f"b{4 << b}.conv{1 if b else ''}.bias"]) for b in range(blocks)),
+            z_dim=embed.shape[1],
+            w_dim=len(last),
+            c_dim=len(embed),
+            depth=depth,
+            mapping_width=len(first),
+            mapping_lr=mapping_lr,
+            colors=len(tensors["torgb.weight"]),
+        )
 
 
 class Mapping(nn.Module):
@@ -181,8 +197,7 @@ def chain(config: Config) -> tuple[Layer, ...]:
 class StyleGAN1(Styled):
     """z → w → w+ → s and a chain of styled layers; see the top of this file."""
 
-    def __init__(self, name: str, net: Net, mark: str | None = None):
-        net.to(memory_format=NHWC)  # pyright: ignore[reportCallIssue]
+    def __init__(self, name: str, net: Net, mark: Mark | None = None):
         config, layers = net.config, chain(net.config)
         spaces = (
             Space("z", (config.z_dim,)),
@@ -244,155 +259,9 @@ def random(config: Config, seed: int = 0) -> StyleGAN1:
     return StyleGAN1(f"stylegan1-random{4 << len(config.widths) - 1}", net)
 
 
-# -- reading ----------------------------------------------------------------------------------------------------------------------------
-
-TF_OPTIONS = {
-    "use_styles": True,
-    "const_input_layer": True,
-    "use_noise": True,
-    "use_pixel_norm": False,
-    "use_instance_norm": True,
-    "use_wscale": True,
-    "normalize_latents": True,
-    "nonlinearity": "lrelu",
-    "mapping_nonlinearity": "lrelu",
-    "blur_filter": [1, 2, 1],
-}
-GENFORCE_OPTIONS = {
-    "use_wscale": True,
-    "final_tanh": False,
-    "const_input": True,
-    "repeat_w": True,
-    "noise_type": "spatial",
-}
+# -- out of a file ----------------------------------------------------------------------------------------------------------------------
 
 
-LEAVES = (
-    "main",
-    "bias",
-    "strength",
-    "noise",
-    "affine.weight",
-    "affine.bias",
-)  # of a layer; "main" is its constant or its kernel
-
-
-def from_tf(name: str, state: Map[str, Tensor], options: Map[str, object] | None = None) -> StyleGAN1:
-    """A generator from the variables of the authors' TensorFlow code ("4x4/Const/const", "Dense0/weight" …, perhaps behind "synthesis/"
-    and "mapping/") and its static keyword arguments. Raises ArtifactError for other tensors, and for a net that is still growing."""
-    published(name, options := options or {}, TF_OPTIONS)
-    parts = ("synthesis", "mapping", "G_synthesis", "G_mapping")
-    own = {key.partition("/")[2] if key.partition("/")[0] in parts else key: tensor for key, tensor in state.items()}
-
-    def layer(b: int, j: int) -> tuple[str, ...]:
-        at = f"{4 << b}x{4 << b}/{(('Conv0_up', 'Conv1') if b else ('Const', 'Conv'))[j]}"
-        style = (f"{at}/StyleMod/weight", f"{at}/StyleMod/bias")
-        return (
-            f"{at}/{'weight' if b or j else 'const'}",
-            f"{at}/bias",
-            f"{at}/Noise/weight",
-            f"noise{2 * b + j}",
-            *style,
-        )
-
-    def turned(key: str, tensor: Tensor) -> Tensor:
-        if tensor.ndim == 4:
-            return tensor.permute(3, 2, 0, 1)
-        return tensor.T if tensor.ndim == 2 and key.endswith("weight") else tensor
-
-    single = {"w_avg": "dlatent_avg", "mapping.embed": "LabelConcat/weight", "torgb": "ToRGB_lod0/"}
-    count = sum(f"{4 << b}x{4 << b}/Conv1/weight" in own for b in range(1, 20)) + 1
-    pairs = _pairs(own, count, layer, "Dense{}/".format, single)
-    return _assembled(name, own, pairs, options, options.get("mapping_lrmul", 0.01), fingerprint(state), turned)
-
-
-def from_genforce(name: str, state: Map[str, Tensor], options: Map[str, object] | None = None) -> StyleGAN1:
-    """A generator from the tensors of genforce's StyleGAN ("synthesis.layer0.const" …) and its keyword arguments. Raises ArtifactError."""
-    published(name, options := options or {}, GENFORCE_OPTIONS)
-
-    def layer(b: int, j: int) -> tuple[str, ...]:
-        leaves = ("weight" if b or j else "const", "bias", "apply_noise.weight", "apply_noise.noise")
-        return tuple(f"synthesis.layer{2 * b + j}.{leaf}" for leaf in (*leaves, "style.weight", "style.bias"))
-
-    count = sum(f"synthesis.output{b}.weight" in state for b in range(20))
-    single = {
-        "w_avg": "truncation.w_avg",
-        "mapping.embed": "mapping.label_weight",
-        "torgb": f"synthesis.output{count - 1}.",
-    }
-    pairs = _pairs(state, count, layer, "mapping.dense{}.".format, single)
-    own = dict(state) | {"lod": state.get("synthesis.lod", torch.zeros(()))}
-    lr = options.get("mapping_lr_mul", 0.01)
-    return _assembled(name, own, pairs, options, lr, fingerprint(state), lambda _, tensor: tensor)
-
-
-def _pairs(
-    state: Map[str, Tensor],
-    count: int,
-    layer: Callable[[int, int], tuple[str, ...]],
-    dense: Callable[[int], str],
-    single: Map[str, str],
-) -> list[tuple[str, str]]:
-    """(our name, theirs) of every tensor: of the layers of `count` sizes, of the mapping, and of what there is one of."""
-    pairs = [("w_avg", single["w_avg"])]
-    for b in range(count):
-        for j, ours in enumerate(("conv0", "conv1") if b else ("const", "conv")):
-            pairs += [(f"b{4 << b}.{ours}.{leaf}", theirs) for leaf, theirs in zip(LEAVES, layer(b, j), strict=True)]
-    for leaf in ("weight", "bias"):
-        depth = sum(f"{dense(i)}{leaf}" in state for i in range(100))
-        pairs += [(f"mapping.layers.{i}.{leaf}", f"{dense(i)}{leaf}") for i in range(depth)]
-        pairs.append((f"torgb.{leaf}", f"{single['torgb']}{leaf}"))
-    return pairs + [(ours, theirs) for ours, theirs in single.items() if ours == "mapping.embed" and theirs in state]
-
-
-def _assembled(
-    name: str,
-    state: Map[str, Tensor],
-    pairs: list[tuple[str, str]],
-    options: Map[str, object],
-    lr: Any,
-    mark: str,
-    turned: Callable[[str, Tensor], Tensor],
-) -> StyleGAN1:
-    """The generator of these tensors; its configuration is in their shapes."""
-    grown(name, state)
-    for _, theirs in pairs:
-        if theirs not in state:
-            raise ArtifactError(f"{name}: these are not the tensors of a StyleGAN: there is no {theirs!r}")
-    try:
-        found = {}
-        for ours, theirs in pairs:
-            tensor, part = state[theirs], ours.removesuffix(".main")
-            if ours == "b4.const.main":
-                found["b4.const.const"] = tensor.squeeze(tuple(range(tensor.ndim - 3)))
-            elif ours.endswith(".noise"):
-                found[ours] = tensor.squeeze(tuple(range(tensor.ndim - 2)))
-            elif part != ours:
-                found[f"{part}.conv.weight"] = _kernel(part, turned(ours, tensor), options)
-            else:
-                found[ours] = turned(ours, tensor)
-        mapping = [found[key] for key in found if re.fullmatch(r"mapping\.layers\.\d+\.weight", key)]
-        embed = found.get("mapping.embed", torch.zeros(0, mapping[0].shape[1]))
-        config = Config(
-            widths=tuple(len(found[key]) for key in found if re.fullmatch(r"b\d+\.(conv|conv1)\.bias", key)),
-            z_dim=embed.shape[1],
-            w_dim=len(mapping[-1]),
-            c_dim=len(embed),
-            depth=len(mapping),
-            mapping_width=len(mapping[0]),
-            mapping_lr=float(lr),
-            colors=len(found["torgb.weight"]),
-        )
-    except (SettingError, *DAMAGED) as error:
-        raise ArtifactError(f"{name}: these are not the tensors of a StyleGAN: {first_line(error)}") from error
-    return StyleGAN1(name, filled(name, made(name, Net, config), found), mark)
-
-
-def _kernel(part: str, weight: Float[Tensor, "o i 3 3"], options: Map[str, object]) -> Float[Tensor, "o i 3 3"]:
-    """The kernel of a convolution. One that is meant for a transposed convolution (`fused_scale`) is turned around."""
-    fused, size = options.get("fused_scale", "auto"), int(part[1 : part.index(".")])
-    return (
-        weight.flip(2, 3)
-        if part.endswith("conv0") and (fused is True or (fused == "auto" and size >= FUSED))
-        else weight
-    )
+def build(name: str, config: Config, tensors: Map[str, Tensor], mark: Mark | None = None) -> StyleGAN1:
+    """A generator from tensors under our own names. Raises ArtifactError where they do not fit the configuration."""
+    return StyleGAN1(name, filled(name, made(name, Net, config), tensors, optional=("w_avg",)), mark)

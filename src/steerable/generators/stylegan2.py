@@ -12,7 +12,7 @@ normalizes anyway.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..artifact import fingerprint
 from ..errors import SettingError
+from ..generator import Mark
 from ..layer import Layer, State
 from ..nn import winograd
 from ..nn.convolution import conv1x1
@@ -41,6 +42,7 @@ from ..nn.stylegan_ops import (
     upsampled,
 )
 from ..space import Latents, Space
+from .opening import counted, filled, made
 from .styled import Styled
 
 BATCHED = 32  # px up to which a batch is faster at once than picture by picture
@@ -61,6 +63,7 @@ class Config:
     noise: bool = True
     clamp: float | None = None  # features are held to ± this (nets trained in half precision)
     colors: int = 3  # or 1, shown as gray
+    joined: bool = False  # the label's embedding is normalized together with z, as in the first code
 
     def __post_init__(self) -> None:
         if not self.widths or min(*self.widths, *self.const, self.z_dim, self.w_dim) < 1:
@@ -93,6 +96,31 @@ class Config:
         """16 px and few channels, for tests."""
         return cls(**({"widths": (10, 8, 6), "z_dim": 12, "w_dim": 12, "depth": 2} | rest))
 
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], mapping_lr: float = 0.01, clamp: float | None = None) -> "Config":
+        """From tensors under our own names, and what no shape tells. Raises SettingError, KeyError, IndexError."""
+        const, embed = tensors["const"], tensors.get("mapping.embed.weight")
+        joined = tensors.get("mapping.embed")
+        blocks = counted(tensors, lambda b: f"b{const.shape[1] << b}.conv1.weight")
+        names = [f"b{const.shape[1] << b}" for b in range(blocks)]
+        heads = sum(f"{name}.torgb.weight" in tensors for name in names)
+        plain = "skip" if heads == blocks else "orig"
+        w_dim, first = tensors[f"{names[0]}.conv1.affine.weight"].shape[1], tensors["mapping.layers.0.weight"].shape[1]
+        return cls(
+            widths=tuple(len(tensors[f"{name}.conv1.weight"]) for name in names),
+            const=(const.shape[1], const.shape[2]),
+            z_dim=first // 2 if joined is not None else first - (0 if embed is None else w_dim),
+            w_dim=w_dim,
+            c_dim=len(joined) if joined is not None else 0 if embed is None else embed.shape[1],
+            depth=counted(tensors, lambda i: f"mapping.layers.{i}.weight"),
+            mapping_lr=mapping_lr,
+            architecture="resnet" if any(f"{name}.skip" in tensors for name in names) else plain,
+            noise=f"{names[0]}.conv1.strength" in tensors,
+            clamp=clamp,
+            colors=len(tensors[f"{names[-1]}.torgb.weight"]),
+            joined=joined is not None,
+        )
+
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """(height, width) of each block."""
@@ -111,20 +139,27 @@ class Linear(nn.Module):
         return torch.addmm(self.bias, x, self.weight.T, beta=self.lr, alpha=self.gain)
 
 
-class Mapping(nn.Module):
-    """z and label to w: each normalized to unit mean square, then `depth` linear layers with leaky ReLU."""
+class MappingNet(nn.Module):
+    """z and label to w: each normalized to unit mean square (or both as one), then `depth` linear layers with leaky ReLU."""
 
     def __init__(self, config: Config):
         super().__init__()
-        self.embed = Linear(config.c_dim, config.w_dim) if config.c_dim else None
-        first = config.z_dim + (config.w_dim if config.c_dim else 0)
+        self.joined, first = config.joined, config.z_dim
+        if config.joined:
+            self.embed: Any = nn.Parameter(torch.empty(config.c_dim, config.z_dim))
+            first += config.z_dim
+        else:
+            self.embed = Linear(config.c_dim, config.w_dim) if config.c_dim else None
+            first += config.w_dim if config.c_dim else 0
         self.layers: Any = nn.ModuleList(
             Linear(first if i == 0 else config.w_dim, config.w_dim, config.mapping_lr) for i in range(config.depth)
         )
 
     def forward(self, z: Float[Tensor, "n z"], label: Float[Tensor, "n c"] | None = None) -> Float[Tensor, "n w"]:
+        if self.joined and label is not None:
+            z = torch.cat([z, label.to(z.dtype) @ self.embed], 1)
         x = _normalized(z)
-        if self.embed is not None and label is not None:
+        if self.embed is not None and not self.joined and label is not None:
             x = torch.cat([x, _normalized(self.embed(label.to(z.dtype)))], 1)
         for layer in self.layers:
             x = nn.functional.leaky_relu(layer(x), SLOPE) * math.sqrt(2)
@@ -214,11 +249,11 @@ class Block(nn.Module):
 class Net(nn.Module):
     """All weights: mapping, w_avg (mean w, which truncation pulls to), const, and the blocks b4, b8 … by height."""
 
-    w_avg: Tensor
+    w_avg: Tensor | None
 
     def __init__(self, config: Config):
         super().__init__()
-        self.config, self.mapping = config, Mapping(config)
+        self.config, self.mapping = config, MappingNet(config)
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
         self.const = nn.Parameter(torch.empty(config.widths[0], *config.const))
         for b, (height, _) in enumerate(config.sizes):
@@ -250,7 +285,7 @@ class StyleGAN2(Styled):
 
     net: Net
 
-    def __init__(self, name: str, net: Net, mark: str | None = None):
+    def __init__(self, name: str, net: Net, mark: Mark | None = None):
         config, layers = net.config, chain(net.config)
         inputs = {r: (1, *layer.size) for layer in layers for r in layer.reads}
         spaces = (
@@ -318,6 +353,11 @@ class StyleGAN2(Styled):
         return self.finish(state, latents)
 
 
+def build(name: str, config: Config, tensors: Mapping[str, Tensor], mark: Mark | None = None) -> StyleGAN2:
+    """A generator from tensors under our own names. Raises ArtifactError where they do not fit the configuration."""
+    return StyleGAN2(name, filled(name, made(name, Net, config), tensors, optional=("w_avg",)), mark)
+
+
 def random(config: Config, seed: int = 0) -> StyleGAN2:
     """A net as it is before training, but with noise and biases, so that every part counts. The same seed gives the same weights."""
     source, net = torch.Generator().manual_seed(seed), Net(config)
@@ -332,5 +372,5 @@ def random(config: Config, seed: int = 0) -> StyleGAN2:
         z, label = torch.randn(1000, config.z_dim, generator=source), None
         if config.c_dim:
             label = torch.eye(config.c_dim)[torch.arange(1000) % config.c_dim]
-        net.w_avg.copy_(net.mapping(z, label).mean(0))
+        net.get_buffer("w_avg").copy_(net.mapping(z, label).mean(0))
     return StyleGAN2(f"stylegan2-random{config.sizes[-1][0]}", net)

@@ -14,7 +14,6 @@ the features are read, so it is the inverse of what the picture is seen to do: `
 """
 
 import math
-import re
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -28,16 +27,17 @@ from torch import Tensor, nn
 from ..artifact import fingerprint
 from ..edit import LatentEdit
 from ..errors import ArtifactError, SettingError
-from ..generator import Generator
+from ..generator import Generator, Mark
 from ..layer import Layer, State
 from ..nn import winograd
 from ..nn.alias_free import Rates, filtered_lrelu, lowpass
 from ..nn.convolution import conv1x1
-from ..nn.stylegan_ops import EPSILON, NHWC, SLOPE, Tabled, fixed, to_rgb
+from ..nn.stylegan_ops import EPSILON, SLOPE, Tabled, fixed, to_rgb
 from ..path import Path
 from ..space import Latents, Space
 from . import stylegan2
-from .progan import DAMAGED, filled, first_line, made
+from .opening import filled, made
+from .progan import laid
 from .styled import Styled
 from .stylegan2 import Linear
 
@@ -235,13 +235,14 @@ class FilteredConv(Tabled):
                 y = winograd.convolved(x, None, u)
             y = y[:, :, :size, :size]
         elif cpu and not grad and 2 * weight.numel() < i * before + o * size**2:  # the weight of each sample for itself
+            weight = self.table("laid", weight, laid)
             own = [
                 _conv(x[n : n + 1], _folded(weight, s[n], d[n]).to(x.dtype), self.bias.to(x.dtype))
                 for n in range(len(x))
             ]
             return own[0] if len(own) == 1 else torch.cat(own)
         else:
-            y = _conv(_styled(x, s), weight.to(x.dtype))
+            y = _conv(_styled(x, s), self.table("laid", weight, laid).to(x.dtype))
         d, bias = d[:, :, None, None].to(x.dtype), self.bias[None, :, None, None].to(x.dtype)
         return torch.addcmul(bias, y, d) if grad else torch.addcmul(bias, y, d, out=y)
 
@@ -290,7 +291,7 @@ class Net(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.config, c = config, config
-        self.mapping = stylegan2.Mapping(
+        self.mapping = stylegan2.MappingNet(
             stylegan2.Config((1,), (4, 4), c.z_dim, c.w_dim, c.c_dim, c.depth, c.mapping_lr)
         )
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
@@ -320,8 +321,7 @@ def chain(config: Config) -> tuple[Layer, ...]:
 class StyleGAN3(Styled):
     """z → w → w+ → s and a chain of filtered layers; see the top of this file. The first four columns of s place the Fourier features."""
 
-    def __init__(self, name: str, net: Net, mark: str | None = None):
-        net.to(memory_format=NHWC)  # pyright: ignore[reportCallIssue]
+    def __init__(self, name: str, net: Net, mark: Mark | None = None):
         config, layers = net.config, chain(net.config)
         spaces = (
             Space("z", (config.z_dim,)),
@@ -430,96 +430,18 @@ def random(config: Config, seed: int = 0) -> StyleGAN3:
     return StyleGAN3(f"stylegan3-random{config.resolution}", net)
 
 
-_NAMES = (
-    (r"^mapping\.fc(\d+)\.", r"mapping.layers.\1."),
-    (r"^mapping\.w_avg$", "w_avg"),
-    (r"^synthesis\.input\.", "input."),
-    (r"^synthesis\.L(\d+)_\d+_\d+\.", r"L\1."),
-    (r"\.magnitude_ema$", ".magnitude"),
-)  # what NVIDIA's code calls the tensors, and what they are called here
-_OPTIONS = {
-    "img_resolution": "resolution",
-    "img_channels": "colors",
-    "margin_size": "margin",
-    "use_radial_filters": "radial",
-    "conv_clamp": "clamp",
-}  # likewise its options; the others have the same names
-_CONV = re.compile(r"synthesis\.(L(\d+)_(\d+)_(\d+))\.weight")
+def build(name: str, config: Config, tensors: Map[str, Tensor], mark: Mark | None = None) -> StyleGAN3:
+    """A generator from tensors under our own names. Raises ArtifactError where they do not fit the configuration.
 
-
-def from_nvidia(name: str, state: Map[str, Tensor], options: Map[str, object] | None = None) -> StyleGAN3:
-    """A generator from the tensors of NVIDIA's PyTorch files ("synthesis.L0_36_512.weight" …) and the options of its constructor.
-
-    Options that are not given and that shapes do not tell are taken to be the published ones; the layers' sizes, widths and filters must
-    bear that out. Raises ArtifactError.
+    The filters among them must be those that the configuration describes; one of a single tap need not be there.
     """
-    convs = sorted((int(m[2]), int(m[3]), int(m[4]), m[1]) for m in map(_CONV.fullmatch, state) if m)
-    if len(convs) < 2 or [i for i, *_ in convs] != list(range(len(convs))):
-        raise ArtifactError(f"{name}: these are not the tensors of a StyleGAN3: synthesis.L0_… and those after it")
-    try:
-        config = _configured(name, state, convs, _said(name, dict(options or {})))
-    except ArtifactError:
-        raise
-    except DAMAGED as error:
-        raise ArtifactError(f"{name}: its tensors or options make no sense: {first_line(error)}") from error
-    renamed = {}
-    for key, tensor in state.items():
-        for theirs, ours in (*_NAMES, (rf"^L{config.num_layers}\.", "torgb.")):
-            key = re.sub(theirs, ours, key)
-        renamed[key] = tensor.float()
-    net = made(name, Net, config)
+    net, given = made(name, Net, config), dict(tensors)
     for key, wanted in net.named_buffers():
         if key.endswith("_filter"):
-            found = renamed.setdefault(key, wanted) if wanted.numel() == 1 else renamed.get(key)  # none is not stored
-            if found is None or found.shape != wanted.shape or not torch.allclose(found, wanted, atol=1e-4):
+            found = given.setdefault(key, wanted) if wanted.numel() == 1 else given.get(key)
+            if found is None or found.shape != wanted.shape or not torch.allclose(found.float(), wanted, atol=1e-4):
                 raise ArtifactError(
                     f"{name}: the filter {key} is not the one that its options describe; "
                     "give num_critical, first_cutoff, first_stopband and last_stopband_rel as it was made with"
                 )
-    return StyleGAN3(name, filled(name, net, renamed), fingerprint(state))
-
-
-def _said(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """What the options of NVIDIA's constructor say, under our names."""
-    parts = {part: options.pop(part, None) or {} for part in ("mapping_kwargs", "synthesis_kwargs")}
-    if not all(isinstance(part, dict) for part in parts.values()):
-        raise ArtifactError(f"{name}: its options make no sense: mapping_kwargs and synthesis_kwargs are dictionaries")
-    said = {_OPTIONS.get(key, key): value for key, value in (options | parts["synthesis_kwargs"]).items()}
-    renamed = (("num_layers", "depth"), ("lr_multiplier", "mapping_lr"))
-    said |= {ours: parts["mapping_kwargs"][theirs] for theirs, ours in renamed if theirs in parts["mapping_kwargs"]}
-    return {key: value for key, value in said.items() if key in Config.__dataclass_fields__}
-
-
-def _configured(
-    name: str, state: Map[str, Tensor], convs: list[tuple[int, int, int, str]], said: dict[str, Any]
-) -> Config:
-    """The configuration that shapes and options tell together."""
-    at, w_dim = f"synthesis.{convs[0][3]}", state["synthesis.input.affine.weight"].shape[1]
-    c_dim = state["mapping.embed.weight"].shape[1] if "mapping.embed.weight" in state else 0
-    seen = {
-        "resolution": convs[-1][1],
-        "colors": convs[-1][2],
-        "num_layers": len(convs) - 1,
-        "w_dim": w_dim,
-        "c_dim": c_dim,
-        "z_dim": state["mapping.fc0.weight"].shape[1] - (w_dim if c_dim else 0),
-        "depth": sum(bool(re.fullmatch(r"mapping\.fc\d+\.weight", key)) for key in state),
-        "conv_kernel": state[f"{at}.weight"].shape[-1],
-        "radial": state[f"{at}.down_filter"].ndim == 2,
-    }
-    for key in seen.keys() & said.keys():
-        if seen[key] != said[key]:
-            raise ArtifactError(f"{name}: its options say {key}={said[key]!r}, its tensors {seen[key]!r}")
-    config = Config(**(said | seen))
-    if not {"channel_base", "channel_max"} <= said.keys():
-        most = said.get("channel_max", max(c for _, _, c, _ in convs[:-1]))
-        least = [(c - 0.5) * 2 * b.cutoff for (_, _, c, _), b in zip(convs, bands(config), strict=True) if c < most]
-        base = math.ceil(max(least[:-1], default=most * config.resolution))
-        config = replace(config, channel_max=most, channel_base=said.get("channel_base", base))
-    for (i, size, channels, layer), band in zip(convs, bands(config), strict=True):
-        if (size, channels) != (band.size, band.channels) or state[f"synthesis.{layer}.weight"].shape[0] != channels:
-            raise ArtifactError(
-                f"{name}: layer {i}, {layer}, would be {band.size} px with {band.channels} channels by its options; "
-                "give channel_base, channel_max, margin_size, num_critical, first_stopband and last_stopband_rel as it was made with"
-            )
-    return config
+    return StyleGAN3(name, filled(name, net, given, optional=("w_avg",)), mark)
