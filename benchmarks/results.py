@@ -21,7 +21,7 @@ from benchmarks.timing import table
 from steerable.artifact import replacing
 from steerable.cli.compare import COLUMNS, cell, everyone, html, pictured, protocol
 from steerable.cli.report import Bars
-from steerable.measure.compare import Plan
+from steerable.measure.compare import CHOSEN_ON, Plan, Rules
 from steerable.measure.comparison import Comparison, Contender, Judged
 from steerable.measure.directions import rescoring
 from steerable.path import Direction
@@ -68,7 +68,7 @@ def published(plan: Plan, found: Comparison, folder: Path, bars: Bars) -> str | 
     g, rows = plan.generator, []
     for file, space, target, sign in bars.over(files, "Published directions", len(files)):
         theirs: Curve = st.read(file, generator=g, space=space)[0]
-        slopes = sign * rescoring(plan.reader, g.sample(plan.chosen_on, seed=2_000_000), [theirs])[0][0]
+        slopes = sign * rescoring(plan.reader, g.sample(plan.rules.chosen_on, seed=CHOSEN_ON), [theirs])[0][0]
         own = float(slopes[plan.reader.names.index(target)])
         for c in found.taking_part:
             if c.control or not c[target].reached:
@@ -160,14 +160,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bars, begun = Bars(), time.time()
     methods = tuple(told.only.split(",")) if told.only else tuple(everyone("discover"))
     methods = (*methods, "random", "permuted")
-    shared = (
-        ("scores", SCORES), ("people", told.people or (48 if told.full else 24)), ("chosen_on", 4), ("seeds", 2), ("labels", told.labels),
-        ("judged_seeds", None if told.full else 1), ("controls", False),
-    )  # fmt: skip
+    people, judged = told.people or (48 if told.full else 24), None if told.full else 1
+    rules = Rules(people=people, chosen_on=4, seeds=2, labels=told.labels, judged_seeds=judged, controls=False)
     bars.note(
         f"{len(methods)} methods, at most about {len(methods) * SECONDS * (3 if told.full else 1) / told.jobs / 60:.0f} minutes"
     )
-    ((found, plan),) = run([Setup(GENERATOR, methods, shared)], told.jobs, bars)
+    ((found, plan),) = run([Setup(GENERATOR, methods, rules, scores=SCORES)], told.jobs, bars)
     data = os.environ.get("STEERABLE_TEST_DATA")
     agreement = published(plan, found, Path(data) / "directions", bars) if data else None
     with replacing(told.out) as part:

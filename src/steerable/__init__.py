@@ -15,19 +15,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .artifact import header, save
     from .discover import (
+        DFI,
+        Arithmetic,
         Boundary,
         Discoverer,
+        Duplicated,
+        GANalyze,
         GANSpace,
         Geometry,
+        GuidedStyle,
+        HessianPenalty,
         HiGAN,
         InterFaceGAN,
+        Latent2im,
+        LatentCLR,
         LowRankGAN,
+        NonLinear,
+        OroJaR,
+        Permuted,
+        Plumerault,
         Random,
         Reach,
         ReSeFa,
+        Search,
         SeFa,
+        Spectral,
         Spingarn,
+        Steerability,
+        StyleCLIP,
+        StyleFlow,
         StyleSpace,
+        SubspaceSearch,
+        Voynov,
+        WarpedGANSpace,
         discover,
     )
     from .edit import (
@@ -56,11 +76,15 @@ if TYPE_CHECKING:
     )
     from .generator import Generator
     from .generators import load
+    from .generators.wrapped import wrap
     from .images import film, grid, read_images, to_pil, write
+    from .invert import Exact, Inverter, Optimize, Pivotal, invert, observation
+    from .invert.files import read_codes, write_codes
     from .layer import Layer, State
-    from .measure import effects, named, summary
+    from .measure import compare, effects, named, summary
     from .method import Method
     from .path import Direction, Effect, Path, Paths, between, mix
+    from .photo import Crop, Portrait, aligned, centered, paste
     from .published import read
     from .record import Record
     from .render import features, render, stream
@@ -72,16 +96,25 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "artifact": "header save",
-    "discover": "Boundary Discoverer GANSpace Geometry HiGAN InterFaceGAN LowRankGAN Random ReSeFa Reach SeFa Spingarn StyleSpace discover",
+    "discover": (
+        "Arithmetic Boundary DFI Discoverer Duplicated GANSpace GANalyze Geometry GuidedStyle "
+        "HessianPenalty HiGAN InterFaceGAN Latent2im LatentCLR LowRankGAN NonLinear OroJaR Permuted "
+        "Plumerault Random ReSeFa Reach SeFa Search Spectral Spingarn Steerability StyleCLIP StyleFlow "
+        "StyleSpace SubspaceSearch Voynov WarpedGANSpace discover"
+    ),
     "edit": "Edit FeatureEdit ImageEdit Inversion LatentEdit Masked Noise OnLayers SetInput Truncate WeightEdit",
     "errors": "ArtifactError MethodFailed MismatchError MissingExtra SettingError SourceError SpaceError SteerableError UnknownName",
     "generator": "Generator",
     "generators": "load",
+    "generators.wrapped": "wrap",
     "images": "film grid read_images to_pil write",
+    "invert": "Exact Inverter Optimize Pivotal invert observation",
+    "invert.files": "read_codes write_codes",
     "layer": "Layer State",
-    "measure": "effects named summary",
+    "measure": "compare effects named summary",
     "method": "Method",
     "path": "Direction Effect Path Paths between mix",
+    "photo": "Crop Portrait aligned centered paste",
     "published": "read",
     "record": "Record",
     "render": "features render stream",

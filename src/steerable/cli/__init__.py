@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import options
+from . import inverters, options, studio
 
 app = typer.Typer(
     name="steerable",
@@ -34,6 +34,13 @@ Psi = Annotated[
 Size = Annotated[int, typer.Option(help="Height of each picture in px.")]
 Steps = Annotated[str, typer.Option("--t", help="Strengths in standard deviations, such as -3,-1.5,0,1.5,3.")]
 Layers = Annotated[str | None, typer.Option(help="Where edits act: 4-7 (rows of w+), 32-128px, coarse, middle, fine.")]
+Part = Annotated[
+    str | None, typer.Option(help="Which generator of a checkpoint: G, g_ema … [default: the averaged one]")
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="What a checkpoint does not tell, such as mapping_lr=0.01; repeatable."),
+]
 Out = Annotated[Path | None, typer.Option("-o", "--out", help="The file to write.")]
 
 
@@ -51,14 +58,36 @@ def list_(
 
 @app.command()
 def show(
-    what: Annotated[str, typer.Argument(help="A generator, a method, or a file.")],
+    what: Annotated[str, typer.Argument(help="A generator, a method, or a file: one of ours, or anyone's checkpoint.")],
+    part: Part = None,
+    option: Options = None,
     json: Json = False,
     device: Device = "cpu",
 ) -> None:
-    """What a generator, a method or a file is: its chain and layers, its settings, its header."""
-    from . import listing
+    """What a generator, a method or a file is: its chain and layers, its settings, its header, what a checkpoint holds and lacks."""
+    from . import files, listing
 
-    listing.describe(what, json, device)
+    if files.checkpoint(what):
+        files.show(what, part, option or [], json)
+    else:
+        listing.describe(what, json, device)
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of any layout (`steerable show FILE` says which).")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")],
+    to: Annotated[
+        str, typer.Option(help="The layout to write: steerable (safetensors), or rosinality (.pt).")
+    ] = "steerable",
+    part: Part = None,
+    option: Options = None,
+    json: Json = False,
+) -> None:
+    """Write a checkpoint as one of our files, or as one that other tools read: `steerable convert network.pkl -o model.safetensors`."""
+    from . import files
+
+    files.convert(file, out, to, part, option or [], json)
 
 
 @app.command()
@@ -94,6 +123,15 @@ discover = typer.Typer(
     subcommand_metavar="METHOD GENERATOR …",
 )
 app.add_typer(discover, name="discover")
+
+
+invert = typer.Typer(
+    cls=inverters.Inverters,
+    help="Find the codes of photographs: `steerable invert optimize ffhq-1024 me.jpg -o me.safetensors`.",
+    no_args_is_help=True,
+    subcommand_metavar="METHOD GENERATOR PHOTO…",
+)
+app.add_typer(invert, name="invert")
 
 
 @app.command()
@@ -135,14 +173,143 @@ def edit(
     size: Annotated[int | None, typer.Option(help="Height of each picture in px. [default: full]")] = None,
     frames: Annotated[int, typer.Option(help="Frames of a film (.mp4, .gif): there and back.")] = 49,
     fps: Annotated[float, typer.Option(help="Frames per second of a film.")] = 24,
+    paste: Annotated[
+        Path | None, typer.Option(help="The photograph (or folder) that the edited face is pasted back into.")
+    ] = None,
     out: Out = None,
     json: Json = False,
     device: Device = "auto",
 ) -> None:
     """Pictures under edits: `steerable edit ffhq-1024 --seeds 0-3 --paths faces.safetensors smile:2 age:-1@4-7 -o out.png`."""
+    if paste is not None or Path(subject).is_dir():
+        from . import photos
+
+        photos.edit(Path(subject), moves, paths or [], paste, space, unit, frames, fps, out, json, device)
+        return
     from . import work
 
     work.edit(subject, moves, paths or [], seeds, psi, space, unit, size, frames, fps, out, json, device)
+
+
+@app.command()
+def compare(
+    kind: Annotated[str, typer.Argument(help="What to compare: discover.")],
+    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
+    methods: Annotated[list[str], typer.Argument(help="Names of methods, or all.")],
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            help="What judges and teaches, such as age,gender,smile,yaw. [default: the truth, where it is known]"
+        ),
+    ] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="Only these of the scores. [default: all that were named]")
+    ] = None,
+    supervision: Annotated[
+        str | None, typer.Option(help="What teaches instead: heads-truth, or a CSV of labels.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How often each method begins anew.")] = 2,
+    people: Annotated[int, typer.Option(help="Held-out samples on which paths are judged.")] = 24,
+    labels: Annotated[int | None, typer.Option(help="Labeled pictures. [default: 2000, above 256 px 450]")] = None,
+    psi: Annotated[
+        float | None,
+        typer.Option("--psi", "--trunc", help="Truncation psi. [default: 1 where the truth is known, else 0.7]"),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Read previews of this height (px) if the scorer vouches for them.")
+    ] = None,
+    reach: Annotated[float, typer.Option(help="The longest move, in standard deviations.")] = 4.0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="METHOD.SETTING=VALUE, such as ganspace.k=20; repeat it.")
+    ] = None,
+    shown: Annotated[str, typer.Option(help="Seeds of the people on the page's sheets, three at most.")] = "0",
+    controls: Annotated[bool, typer.Option(help="Random directions, permuted labels and the like beside.")] = True,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A page (.html), .json, or the record (.safetensors).")
+    ] = None,
+    json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """Methods on one generator: the same people and scores, one table with intervals, sheets side by side."""
+    from .compare import run
+
+    run(
+        kind, generator, methods, scores=scores, targets=targets, supervision=supervision, seeds=seeds, people=people,
+        labels=labels, psi=psi, size=size, reach=reach, given=set_ or [], shown=shown, controls=controls, out=out, as_json=json,
+        device=device,
+    )  # fmt: skip
+
+
+measure = typer.Typer(help="A number with its protocol.", no_args_is_help=True)
+app.add_typer(measure, name="measure")
+
+
+@measure.command("effects")
+def measure_effects(
+    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
+    paths: Annotated[Path, typer.Option(help="A file of paths.")],
+    scores: Annotated[str, typer.Option(help="What judges, such as face+age.")],
+    people: Annotated[int, typer.Option(help="Held-out samples.")] = 8,
+    psi: Psi = None,
+    size: Annotated[
+        int | None, typer.Option(help="Read previews of this height (px) if the scorer vouches for them.")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="The space of a foreign file's directions, where it does not say.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The paths with their effects.")] = None,
+    json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """What one standard deviation along each path does to every score, with intervals."""
+    from .measuring import effects
+
+    effects(generator, paths, scores, people, psi, size, space, out, json, device)
+
+
+@measure.command("ppl")
+def measure_ppl(
+    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
+    space: Annotated[str, typer.Option(help="Where ways are walked.")] = "w",
+    where: Annotated[str, typer.Option(help="full (anywhere on a way) or end.")] = "full",
+    n: Annotated[int, typer.Option("-n", help="Ways.")] = 100,
+    psi: Psi = None,
+    json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """Perceptual path length, by LPIPS (alex)."""
+    from .measuring import ppl
+
+    ppl(generator, space, where, n, psi, json, device)
+
+
+@measure.command("disentanglement")
+def measure_disentanglement(
+    generator: Annotated[str, typer.Argument(help="A generator that knows its truth.")],
+    paths: Annotated[Path, typer.Option(help="A file of paths.")],
+    n: Annotated[int, typer.Option("-n", help="Samples.")] = 4000,
+    json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """DCI, MIG, SAP and the others of a set of paths against the true factors, by intervention."""
+    from .measuring import disentanglement
+
+    disentanglement(generator, paths, n, json, device)
+
+
+@measure.command("reconstructor")
+def measure_reconstructor(
+    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
+    paths: Annotated[Path, typer.Option(help="A file of paths.")],
+    n: Annotated[int, typer.Option("-n", help="Pairs of pictures.")] = 200,
+    psi: Psi = None,
+    json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """How often a linear reconstructor tells which path was walked."""
+    from .measuring import reconstructor
+
+    reconstructor(generator, paths, n, psi, json, device)
 
 
 @app.command()
@@ -159,6 +326,7 @@ def demo(
     run(out, generator, pictures, json, device)
 
 
+app.command("studio")(studio.studio)
 data = typer.Typer(help="Pictures with labels.", no_args_is_help=True)
 app.add_typer(data, name="data")
 train = typer.Typer(help="Train a generator.", no_args_is_help=True)

@@ -196,7 +196,7 @@ def doctor(json: bool) -> None:
         "faces": ["ai_edge_litert", "onnxruntime"],
         "video": ["av"],
         "train": ["lightning_fabric", "zuko"],
-        "studio": ["gradio"],
+        "studio": ["fastapi", "uvicorn"],
     }
     folder = cache.root()
     free = shutil.disk_usage(folder).free / 1e9

@@ -178,13 +178,8 @@ def edit(
 ) -> None:
     base: Any
     if subject.endswith(".safetensors") and Path(subject).is_file():
-        made_with = (header(subject).get("generator") or {}).get("name")
-        if not made_with:
-            raise SettingError(f"{subject} does not say which generator it was made with")
-        g = opened(made_with, device)
-        base = st.read(subject, generator=g)
-        if not isinstance(base, Inversion):
-            raise SettingError(f"{subject} holds {type(base).__name__}; give an inversion, or a generator with --seeds")
+        g = opened(generator_of(subject), device)
+        base = inversion(subject, g)
         edits: list[Edit] = []
     else:
         g = opened(subject, device)
@@ -218,6 +213,21 @@ def edit(
         },
         json,
     )
+
+
+def generator_of(file: str | Path) -> str:
+    """The name of the generator that a file of ours was made with."""
+    name = (header(file).get("generator") or {}).get("name")
+    if not name:
+        raise SettingError(f"{file} does not say which generator it was made with")
+    return name
+
+
+def inversion(file: str | Path, g: Generator) -> Inversion:
+    found = st.read(file, generator=g)
+    if not isinstance(found, Inversion):
+        raise SettingError(f"{file} holds {type(found).__name__}; give an inversion, or a generator with --seeds")
+    return found
 
 
 def parsed(move: str, known: Sequence[Paths], g: Generator, space: str | None) -> tuple[Any, float, str | None]:
