@@ -6,7 +6,7 @@ ridge   a planted direction of 512 numbers from 5,000 noisy scores: ridge on the
         InterFaceGAN calls it, and our InterFaceGAN on the 2 % ends of the same scores.
 krylov  the ten strongest directions of the derivative of ffhq-1024's 64 px preview at three codes: block Krylov iteration against
         the whole matrix of 512 columns; cosine of the directions.
-rescoring  HiGAN's layer-wise re-scoring of eight faces at 256 px (four groups of rows, both signs), with the prefix cache and without.
+rescoring  HiGAN's layer-wise re-scoring of two faces at 256 px (its own groups of rows, both signs), with the prefix cache and without.
 processes  labeling 512 previews at 128 px: two single-threaded processes against one, wall time.
 memory  a whole run of GANSpace with 1,000,000 samples, sampling included, in a process of its own: what its peak adds to the model's.
 """
@@ -128,8 +128,7 @@ def rescoring() -> None:
 
     g, scorer = st.load("ffhq-1024", device="cpu"), brightness()
     path = st.discover("random", g, space="w", k=1)[0]
-    groups = ("12-15", "8-11", "4-7", "0-3")
-    moves, people = [again.Move(path, layers) for layers in groups], g.sample(8, seed=0)
+    moves, people = [again.Move(path, rows) for rows in st.HiGAN().groups(g)], g.sample(2, seed=0)
 
     def forgetful() -> None:
         for i in range(len(people)):
@@ -142,7 +141,7 @@ def rescoring() -> None:
         again.rescore(g, people, moves, scorer, step=2.0, edits=[st.Truncate(0.7)], size=256, progress=quiet)
 
     times = interleaved({"again": forgetful, "cached": remembered}, 5)
-    print(f"re-scoring, {len(moves)} groups x 8 faces: cached over rendering again {ratio(times, 'cached', 'again')}")
+    print(f"re-scoring {len(moves)} groups of rows of 2 faces: cached over rendering again {ratio(times, 'cached', 'again')}")
 
 
 def processes(n: int = 512) -> None:

@@ -32,17 +32,26 @@ def _help(method: Any) -> str:
 def _discover(method: Any) -> Any:
     """A function with the method's settings as keyword parameters, for typer to read."""
 
-    def command(**given: Any) -> None:
+    def command(ctx: typer.Context, **given: Any) -> None:
         from . import work
 
         fixed = {name: given.pop(name) for name in ("generator", "out", "scores", "yes_json", "device")}
+        if suited := given.pop("preset"):
+            given = {k: v for k, v in given.items() if getattr(ctx.get_parameter_source(k), "name", "") != "DEFAULT"}
         work.discover(
-            method, fixed["generator"], given, fixed["scores"], fixed["out"], fixed["yes_json"], fixed["device"]
+            method, fixed["generator"], given, suited, fixed["scores"], fixed["out"], fixed["yes_json"], fixed["device"]
         )
 
     parameters = [
+        inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
         _parameter("generator", str, typer.Argument(help="A generator's name, or a checkpoint."), ...),
         *(_parameter(name, *_option(name, field)) for name, field in method.schema().items()),
+        _parameter(
+            "preset",
+            bool,
+            typer.Option("--preset", help="Take settings that suit this generator where none are given."),
+            False,
+        ),
         _parameter(
             "scores",
             str | None,

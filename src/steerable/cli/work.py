@@ -11,6 +11,7 @@ import torch
 import steerable as st
 
 from ..artifact import header, replacing
+from ..discover.presets import preset
 from ..edit import Edit, Inversion
 from ..errors import SettingError, UnknownName
 from ..generator import Generator
@@ -94,10 +95,19 @@ def sample(
 
 
 def discover(
-    method: Any, generator: str, settings: dict[str, Any], scores: str | None, out: Path | None, json: bool, device: str
+    method: Any,
+    generator: str,
+    settings: dict[str, Any],
+    suited: bool,
+    scores: str | None,
+    out: Path | None,
+    json: bool,
+    device: str,
 ) -> None:
-    chosen = method(**settings)
+    chosen = method(**settings)  # what is wrong with them is said before a net is opened
     g = opened(generator, device)
+    if suited:
+        chosen = method(**{**preset(method.name, g), **settings})
     supervision = st.score(scores) if scores else None
     paths = chosen.discover(g, supervision=supervision, progress=report.Bars())
     file = st.save(paths, out or Path(f"{chosen.name}-{g.name}.safetensors"), generator=g, method=chosen)

@@ -6,6 +6,7 @@ from ..errors import SettingError, UnknownName
 from ..generator import Generator
 from ..method import Progress, quiet, table
 from ..path import Paths
+from . import presets
 from .arithmetic import Arithmetic
 from .boundary import Boundary
 from .controls import Duplicated, Permuted
@@ -75,10 +76,13 @@ def discover(
     generator: Generator,
     *,
     supervision: Supervision | None = None,
+    preset: bool = False,
     progress: Progress = quiet,
     **settings: Any,
 ) -> Paths:
     """Run a method by its name, with its own settings: `discover("sefa", g, layers="0-3", k=8)`.
+
+    With `preset`, settings that are not given are those that suit the generator (presets.toml), where there are such.
 
     Raises UnknownName for a method or a setting that does not exist, SpaceError where the generator lacks a space that it needs.
     """
@@ -87,7 +91,8 @@ def discover(
     method = DISCOVERERS[name]
     for space in method.needs:
         generator.space(space)
-    found = method.with_settings(settings)
+    suited = presets.preset(name, generator) if preset else {}
+    found = method.with_settings({**suited, **settings})
     if not isinstance(found, Discoverer):
         raise SettingError(f"{name!r} does not find paths")
     return found.discover(generator, supervision=supervision, progress=progress)

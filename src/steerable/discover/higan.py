@@ -81,15 +81,12 @@ class HiGAN(Discoverer):
             generator, latents, moves, scorer,
             step=self.step, edits=places.truncation(self.psi), size=self.size, progress=progress,
         )  # fmt: skip
-        moves = [Move(p, layers) for p in paths for layers in (*reversed(groups), "all")]
+        moves = [Move(p, layers) for p in paths for layers in ("all", *groups)]
         change = measured(first, moves)
         chosen, table = [], {}
         for i, path in enumerate(paths):
             each = slice(i * (len(groups) + 1), (i + 1) * (len(groups) + 1))
-            mean, error = (
-                change.mean[each].flip(0),
-                change.error[each].flip(0),
-            )  # all layers, then groups from the first
+            mean, error = change.mean[each], change.error[each]  # all layers, then groups from the first
             a = self._judge(path, scorer, mean[0] / change.spread)
             run = (
                 shortest(mean[1:, a] * mean[0, a].sign(), self.share) if abs(mean[0, a]) > SEEN * error[0, a] else None

@@ -12,6 +12,7 @@ from ..errors import MethodFailed
 from ..generator import Generator
 from ..method import Progress
 from ..path import Effect, Path
+from ..render import codes
 from ..renderer import Renderer
 from ..score import Scorer
 from ..score.labels import batches, reading_size
@@ -79,22 +80,34 @@ def rescore(
     size: int | None = None,
     progress: Progress,
 ) -> Change:
-    """Render each sample moved by ±step, and score it.
+    """Render each sample moved by ±step, and score it. Raises MethodFailed if no picture could be scored.
 
-    Moves that differ only in late layers should come first: what lies before the first changed layer is not rendered again. Raises
-    MethodFailed if no picture could be scored.
+    The plain picture comes first and moves of late layers before those of early ones, so that what lies before the first layer that a move
+    changes is not rendered again.
     """
     size = reading_size(generator, scorer, size, progress)
     renderer, parts = Renderer(generator), list(batches(generator, len(latents), size))
     plain, found = [], []
+    reach = [_first(generator, latents[:1], edits, m.path.at(step, layers=m.layers)) for m in moves]
+    order = sorted(range(len(moves)), key=lambda i: -reach[i])
     read = lambda samples, more: scorer(renderer(samples, [*edits, *more], size=size)).float().cpu()
     for rows in progress.over(parts, f"Re-scoring {len(latents)} pictures, {2 * len(moves)} moves each", len(parts)):
-        samples, sides = latents[rows], []
-        for sign in (1, -1):
-            sides.append([read(samples, [m.path.at(sign * step, layers=m.layers)]) for m in moves])
+        samples = latents[rows]
         plain.append(read(samples, []))
-        found.append((torch.stack(sides[0]) - torch.stack(sides[1])) / (2 * step))
+        changed: dict[int, Tensor] = {}
+        for i in order:
+            up, down = (read(samples, [moves[i].path.at(sign * step, layers=moves[i].layers)]) for sign in (1, -1))
+            changed[i] = (up - down) / (2 * step)
+        found.append(torch.stack([changed[i] for i in range(len(moves))]))
     change = Change(torch.cat(found, 1), torch.cat(plain))
     if change.per_sd.isnan().all():
         raise MethodFailed(f"{scorer.name} could read none of the {len(latents)} pictures (no face found?); lower psi")
     return change
+
+
+def _first(generator: Generator, latents: Latents, before: Sequence[Edit], edit: Edit) -> int:
+    """The first layer whose styles the edit changes."""
+    last = generator.spaces[-1].name
+    plain, moved = (generator.lift(codes(generator, latents, e), last).values[0] for e in (before, [*before, edit]))
+    differs = plain != moved
+    return next((i for i, layer in enumerate(generator.layers) if differs[layer.style].any()), len(generator.layers))

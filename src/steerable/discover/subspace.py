@@ -1,13 +1,15 @@
 """Differential subspace search: one slider after another, each through the picture in hand, along a way in which it changes much.
 
 Paper    Chiu, Koyama, Lai, Igarashi & Yue, Human-in-the-Loop Differential Subspace Search in High-Dimensional Latent Space, SIGGRAPH 2020
-Matches  the derivative of the picture at the code in hand, its singular vectors, one drawn with a chance that grows with its singular
-         value, so that every way can come up (ergodicity); a slider along it; the choice is where the next one starts; it ends when
-         several choices in a row were to stay
-Differs  chances are the singular values over their sum. The slider ends where `reach` standard deviations of the codes do, or sooner,
-         where the picture would have changed `visible` by its derivative, so that sliders look equally fast, or where the code would
-         stop being typical (in z: near the shell that normal codes lie on). Only the first `axes`
-         singular vectors are computed; the rest of the chance goes to a random vector across them
+Matches  the derivative of the picture at the code in hand, for codes that count alike in every way (the paper's are normal numbers), its
+         singular vectors, one drawn with a chance that grows with its singular value, so that every way can come up (ergodicity); a
+         slider along it; the choice is where the next one starts; it ends when several choices in a row were to stay
+Differs  behind a mapping net codes are first counted in their own standard deviations, along their principal axes: else most ways
+         lead at once to where no codes are. Chances are the singular values over their sum. Only the first `axes` singular vectors are
+         computed, and roughly (one round of block Krylov iteration: they are drawn from anyway); across them lies one more way with the
+         chance of the last: what would change the picture by random numbers, as far as codes can. The slider ends where `reach` standard
+         deviations of the codes do, or sooner, where the picture would have changed `visible` by its derivative, so that sliders look
+         equally fast, or where the code would stop being typical (in z: near the shell that normal codes lie on)
 
     search = Search.begin(g.sample(1, seed=4), g, space="w")   # a record: save it and go on tomorrow
     slider = search.ask(g)                                     # a path; slider.range says how far it goes
@@ -17,7 +19,6 @@ Differs  chances are the singular values over their sum. The slider ends where `
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any, ClassVar, final
 
 import torch
@@ -38,6 +39,8 @@ from .discoverer import Discoverer, Supervision
 from .labeled import listed
 from .locally import Typical
 from .places import points
+
+Step = Callable[[Float[Tensor, "q d"]], Float[Tensor, "q d"]]
 
 
 @dataclass(frozen=True)
@@ -71,34 +74,43 @@ class Search(Record):
     def ask(self, generator: Generator) -> Direction:
         """The next slider: a straight path through the code in hand, with its `range`. The same one until `tell`."""
         space, turn = self.latents.space, len(self.choices)
-        picture = around(generator, self.latents, size=self.size)
-        flat = lambda v: picture(v.reshape(space.shape))
-        J = Derivative(flat, self.latents.values[0].detach().flatten())
-        d = prod(space.shape)
+        J, step = self._derivative(generator)
+        way, about = self._way(J, generator, workers.generator(self.seed, turn + 1))
+        vector = step(way[None])[0]
+        path = Direction.along(f"slider-{turn}", vector.reshape(space.shape), space, generator)
+        assert path.unit is not None
+        speed = float(J.push(way[None]).double().norm()) * path.unit / float(vector.double().norm())  # for t
+        far = min(self.reach, self.visible * self.pixels(generator) ** 0.5 / max(speed, 1e-12))
+        low, high = -far, far
+        if not space.affine or space.name == "w+":
+            move = path.unit * path.vector.to(self.latents.values)[None]
+            least, most = Typical(generator, space).span(self.latents.values, move)
+            low, high = max(low, min(least, 0.0)), min(high, max(most, 0.0))
+        return replace(path, range=(low, high), about=about)
+
+    def _derivative(self, generator: Generator) -> tuple[Derivative, Step]:
+        """Of the picture by moves of the code in hand that are counted in standard deviations; and what makes moves of these."""
+        picture, step = around(generator, self.latents, size=self.size), counted(generator, self.latents)
+        here = self.latents.values[0].detach()
+        moved = lambda u: picture(here + step(u[None])[0].reshape(here.shape))
+        return Derivative(moved, here.new_zeros(here.numel())), step
+
+    def _way(self, J: Derivative, generator: Generator, source: torch.Generator) -> tuple[Float[Tensor, " d"], str]:
+        """One of the first singular vectors, or what a random change of the picture asks for across them; and which it is."""
+        d = J.at.numel()
         q = min(self.axes, d)
-        values, vectors = top(J.gram(), d, q, block=q, rounds=2, seed=self.seed)
+        values, vectors = top(J.gram(), d, q, block=q, rounds=1, seed=self.seed)
         strengths = values.clamp_min(0).sqrt()
         if not float(strengths.sum()) > 0:
             raise MethodFailed("no move of this code changes its picture; begin with another sample")
-        source = workers.generator(self.seed, turn + 1)
-        chances = torch.cat([strengths, strengths[-1:] * (d - q)])
-        at = int(torch.multinomial(chances, 1, generator=source))
-        if at < q:
-            vector, speed = vectors[at], float(strengths[at])
-        else:
-            vector = torch.randn(d, generator=source, dtype=torch.float64)
-            vector = vector - vectors.T @ (vectors @ vector)
-            speed = float(strengths[-1])
-        path = Direction.along(f"slider-{turn}", vector.reshape(space.shape), space, generator)
-        assert path.unit is not None
-        pixels = self.pixels(generator) ** 0.5
-        far = min(self.reach, self.visible * pixels / max(speed * path.unit, 1e-12))
-        low, high = -far, far
-        if not space.affine or space.name == "w+":
-            step = path.unit * path.vector.to(self.latents.values)[None]
-            least, most = Typical(generator, space).span(self.latents.values, step)
-            low, high = max(low, min(least, 0.0)), min(high, max(most, 0.0))
-        return replace(path, range=(low, high), about=f"axis {at} of {q}" if at < q else "across the first axes")
+        at = int(torch.multinomial(torch.cat([strengths, strengths[-1:]]), 1, generator=source))
+        if at == q:
+            asked = J.pull(torch.randn(1, self.pixels(generator), generator=source))[0].double().cpu()
+            rest = asked - vectors.T @ (vectors @ asked)
+            if float(rest.norm()) > 1e-4 * float(asked.norm()):  # else the first ones are all there is
+                return rest / rest.norm(), f"across the first {q} axes"
+            at = q - 1
+        return vectors[at], f"axis {at} of {q}"
 
     def tell(self, slider: Direction, t: float) -> "Search":
         """The search after t was chosen on the slider that `ask` gave. Raises SettingError for a t beyond it."""
@@ -122,6 +134,23 @@ class Search(Record):
         h, w = generator.size
         side = min(self.size, h)
         return 3 * side * max(1, side * w // h)
+
+
+def counted(generator: Generator, latents: Latents) -> Step:
+    """Moves of one sample's code, flat, from moves that are counted in standard deviations of the generator's own codes along their
+    principal axes; in w+ row by row, in s entry by entry."""
+    space, at = latents.space, generator.spaces.index(latents.space)
+    while generator.spaces[at].affine:
+        at -= 1
+    root = generator.spaces[at]
+    values, vectors = torch.linalg.eigh(generator.moments(root.name).cov)
+    rows = (vectors * values.clamp_min(0).sqrt()).T.to(latents.values)
+    if space == root or space.name == "w+":
+        return lambda u: (u.to(rows).reshape(len(u), -1, len(rows)) @ rows).flatten(1)
+    inputs = {k: v.expand(len(rows), *v.shape[1:]) for k, v in latents.inputs.items()}
+    moves = generator.carry(rows.reshape(-1, *root.shape), root.name, space.name, inputs)
+    spread = moves.square().sum(0).sqrt().flatten()
+    return lambda u: u.to(spread) * spread
 
 
 def chooser(
