@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo studio test lint bench fuzz heads leaderboard results docs clean
+.PHONY: demo studio test lint bench fuzz heads leaderboard results results-inversion docs clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -62,6 +62,10 @@ leaderboard: $(VENV)/dev.done
 # docs/results.md: every discoverer on ffhq-1024 (about an hour on two cores; RESULTS=--full for more).
 results: $(VENV)/dev.done
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.results --page build/results.html $(RESULTS)
+
+# docs/results-inversion.md: inverters, restoration and coarse to fine on ffhq-1024 (about half an hour on one core; RESULTS=--full for more).
+results-inversion: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.inversion_results $(RESULTS)
 
 docs: $(VENV)/dev.done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

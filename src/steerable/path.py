@@ -168,6 +168,12 @@ class Direction(Path):
         name = f"{self.name} without {', '.join(d.name for d in flat)}"
         return Direction.along(name, rest.reshape(self.vector.shape), self.space, layers=self.layers)
 
+    def cosine(self, other: "Direction") -> float:
+        """Of the angle between two directions of one space; between one and what it was before `without`, how much of it is left."""
+        if self.space.name != other.space.name or self.vector.shape != other.vector.shape:
+            raise SpaceError(f"{self.name!r} lies in {self.space.name!r}, {other.name!r} in {other.space.name!r}")
+        return float(self.vector.double().flatten() @ other.vector.double().flatten())
+
     def flipped(self) -> "Direction":
         """The same path walked the other way; effects and range turn with it."""
         effects = tuple(replace(e, per_sd=-e.per_sd, low=-e.high, high=-e.low) for e in self.effects)

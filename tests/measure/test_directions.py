@@ -12,6 +12,7 @@ from steerable.measure.directions import (
     chosen,
     locality,
     matched,
+    outside,
     rescoring,
     same,
     told_apart,
@@ -118,6 +119,16 @@ def test_stability_is_a_cosine_and_asks_for_straight_paths(planted, pure, mixed)
     assert same([pure["red"]], [mixed]) == pytest.approx(2**-0.5, abs=1e-6)
     flat = planted.lift(planted.sample(2), "w")
     assert same([pure["red"]], [between(flat[0], flat[1])]) is None
+
+
+def test_what_changes_outside_of_a_mask():
+    before, after, mask = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), torch.zeros(1, 1, 4, 4)
+    mask[..., :2] = 1  # the left half
+    after[0, :, :, 1:3], after[1, 0, 0, 3] = -0.3, 0.9
+    found = outside(before, after, mask)
+    assert found.shape == (2, 1, 4, 4)
+    torch.testing.assert_close(found[0, 0], torch.tensor([[0.0, 0.0, 0.3, 0.0]]).expand(4, 4))
+    torch.testing.assert_close(found[1].sum(), torch.tensor(0.3))
 
 
 def test_locality_of_a_change_in_one_half():

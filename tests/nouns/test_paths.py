@@ -67,6 +67,16 @@ def test_the_published_unit(style):
         d.at(4, unit="sigma")
 
 
+def test_the_cosine_says_what_is_left_of_a_cleaned_direction():
+    w = Space("w", (3,))
+    a, b = (Direction.along(name, torch.tensor(v), w) for name, v in (("a", [3.0, 0, 4]), ("b", [0, 0, 2.0])))
+    assert a.cosine(b) == pytest.approx(0.8)
+    assert a.cosine(a.flipped()) == pytest.approx(-1)
+    assert a.cosine(a.without(b)) == pytest.approx(0.6)
+    with pytest.raises(SpaceError, match="'a' lies in 'w', 'z' in 'z'"):
+        a.cosine(Direction.along("z", torch.ones(3), Space("z", (3,))))
+
+
 def test_without_leaves_nothing_along_the_span_of_several(style):
     d, a, b = along(1, 1, 1, 1), along(1, 0, 0), along(1, 1, 0)
     clean = d.without(a, b)

@@ -10,10 +10,11 @@ import pytest
 fastapi = pytest.importorskip("fastapi", reason="the extra 'studio' is not installed")
 uvicorn = pytest.importorskip("uvicorn", reason="the extra 'studio' is not installed")
 
+import steerable as st  # noqa: E402
 from steerable.studio.people import Studio  # noqa: E402
 from steerable.studio.server import app  # noqa: E402
 
-PATIENCE = 60_000  # ms; a busy machine is no failure
+PATIENCE = 120_000  # ms; a busy machine is no failure
 
 
 @dataclass
@@ -57,6 +58,18 @@ def running():
 def locked():
     """A studio that listens to the network and asks for a password."""
     yield from serving(Studio("tiny-style", device="cpu", secret="open sesame"), everywhere=True)
+
+
+@pytest.fixture
+def offering(tmp_path):
+    """A studio that was started with two files of directions, of which one is broken."""
+    g = st.load("tiny-style", device="cpu")
+    found = st.discover("random", g, space="w", k=2)
+    found = found.renamed(dict(zip(found.names, ("up", "down"), strict=True)))
+    good, broken = tmp_path / "mine.safetensors", tmp_path / "broken.safetensors"
+    st.save(found, good, generator=g)
+    broken.write_bytes(good.read_bytes()[:100])
+    yield from serving(Studio("tiny-style", device="cpu", files=[good, broken]))
 
 
 @pytest.fixture(scope="session")

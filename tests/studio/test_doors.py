@@ -291,9 +291,8 @@ def test_a_job_that_dies_is_told_kindly(call, running):
     text = call("POST", "/jobs", ask)[1]
     id = json.loads(text)["id"]
     job = running.studio.people[call.cookie.split("=")[1]].jobs[id]
-    job.process.kill()
-    job.process.wait(30)
-    job.reader.join(30)
+    job.hand.process.kill()
+    job.reader.join(60)
     told = json.loads(call("GET", f"/jobs/{id}")[1])
     assert told["state"] == "failed"
     assert "perhaps for want of memory" in told["error"]

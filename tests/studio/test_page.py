@@ -10,7 +10,7 @@ from PIL import Image
 import steerable as st
 from steerable.studio.pictures import Easel
 
-PATIENCE = 60_000
+PATIENCE = 120_000
 
 
 @pytest.fixture
@@ -120,9 +120,21 @@ def test_sample_slide_undo_reload(at_home, expect):
     assert all(url.startswith(page.url.split("#")[0]) or url.startswith(("blob:", "data:")) for url in requests)
 
 
-def test_keys_move_randomize_and_show_the_picture_before(at_home, expect, tmp_path):
+def test_keys_truncation_blends_and_mixes_change_the_picture_and_come_back(at_home, expect, tmp_path):
     page = at_home()
     plain = key(page)
+    page.click("[role=tab][data-for=sample]")
+    changes(page, expect, lambda: drag(page.locator("#psi"), 0.3))
+    returns(page, expect, plain, lambda: page.click("#undo"))
+    page.check("input[name=pick][value=blend]")
+    half = changes(page, expect, lambda: page.click("#gallery [data-seed='3']"))
+    other = changes(page, expect, lambda: drag(page.get_by_label("Share of seed 3"), 1))
+    assert half != other
+    returns(page, expect, plain, lambda: page.click("#blend button"))
+    page.check("input[name=pick][value=mix]")
+    changes(page, expect, lambda: page.click("#gallery [data-seed='5']"))
+    returns(page, expect, plain, lambda: page.click("#blend button"))
+    page.click("[role=tab][data-for=steer]")
     bundle(page, expect, tmp_path)
     slider(page, "one").focus()
     moved = changes(page, expect, lambda: [page.keyboard.press("ArrowRight") for _ in range(20)])
@@ -131,22 +143,6 @@ def test_keys_move_randomize_and_show_the_picture_before(at_home, expect, tmp_pa
     expect(page.locator("#badge")).to_be_visible()
     returns(page, expect, moved, lambda: page.keyboard.press("Space"))
     changes(page, expect, lambda: page.keyboard.press("r"))
-
-
-def test_psi_blend_and_mix_change_the_picture_and_come_back(at_home, expect):
-    page = at_home()
-    page.click("[role=tab][data-for=sample]")
-    first = key(page)
-    changes(page, expect, lambda: drag(page.locator("#psi"), 0.3))
-    returns(page, expect, first, lambda: page.click("#undo"))
-    page.check("input[name=pick][value=blend]")
-    half = changes(page, expect, lambda: page.click("#gallery [data-seed='3']"))
-    other = changes(page, expect, lambda: drag(page.get_by_label("Share of seed 3"), 1))
-    assert half != other
-    returns(page, expect, first, lambda: page.click("#blend button"))
-    page.check("input[name=pick][value=mix]")
-    changes(page, expect, lambda: page.click("#gallery [data-seed='5']"))
-    returns(page, expect, first, lambda: page.click("#blend button"))
 
 
 # -- sliders ------------------------------------------------------------------------------------------------------------------------
@@ -183,7 +179,7 @@ def test_directions_are_named_turned_cleaned_saved_and_opened_again(at_home, exp
     assert changes(again, expect, lambda: drag(slider(again, "smile"), -2)) == kept
 
 
-def test_names_from_files_are_shown_as_text(at_home, expect, tmp_path):
+def test_names_from_files_are_shown_as_text_and_compared_side_by_side(at_home, expect, tmp_path):
     page = at_home()
     said = []
     page.on("dialog", lambda d: (said.append(d.message), d.dismiss()))
@@ -191,13 +187,19 @@ def test_names_from_files_are_shown_as_text(at_home, expect, tmp_path):
     bundle(page, expect, tmp_path, names=(name, "'\"><script>alert(2)</script>"))
     expect(page.locator(".card b").first).to_have_text(name)
     changes(page, expect, lambda: drag(page.locator(".card input[type=range]").first, 1))
+    page.click("[role=tab][data-for=find]")
+    page.fill("#cseeds", "1,2")
+    page.fill("#ct", "-2,0,2")
+    page.click("#compare")
+    expect(page.locator("#compared img")).to_have_count(2 * 2 * 3)
+    expect(page.locator("#compared figcaption").first).to_contain_text(name)
     page.click("[role=tab][data-for=keep]")
     expect(page.locator("#python")).to_contain_text(name)
-    assert page.locator(".card img[src=x]").count() == 0
+    assert page.locator("img[src=x]").count() == 0
     assert not said
 
 
-def test_a_method_runs_in_its_own_process_and_can_be_canceled(at_home, running, expect):
+def test_a_method_runs_in_its_own_process_and_what_it_found_is_measured(at_home, running, expect):
     page = at_home()
     page.click("#finder summary")
     page.select_option("#method", "ganspace")
@@ -210,22 +212,28 @@ def test_a_method_runs_in_its_own_process_and_can_be_canceled(at_home, running, 
     page.fill("#settings [name=k]", "0")
     page.click("#run")
     expect(page.locator("#trouble")).to_contain_text("k must be at least 1")
-    page.fill("#settings [name=k]", "3")
+    page.fill("#settings [name=k]", "2")
     page.click("#run")
-    expect(page.locator(".card")).to_have_count(3)
-
-
-def test_sliders_say_what_they_were_measured_to_do(at_home, expect, tmp_path):
-    page = at_home()
-    bundle(page, expect, tmp_path)
+    expect(page.locator(".card")).to_have_count(2)
     page.click("#measurer summary")
     page.select_option("#measurescore", "statistics")
-    page.fill("#people", "6")
+    page.fill("#people", "4")
     page.click("#measure")
     expect(page.locator(".card .chips").first).to_be_visible()
     page.click("#scorebox summary")
     page.select_option("#score", "statistics")
     expect(page.locator(".score meter").first).to_have_attribute("aria-label", re.compile("brightness"))
+
+
+def test_files_that_the_studio_was_started_with_are_sliders_at_once(offering, at_home, expect):
+    page = at_home(offering.url)
+    expect(page.locator(".card b")).to_have_text(["up", "down"])
+    expect(page.locator("#trouble")).to_contain_text("broken.safetensors")
+    moved = changes(page, expect, lambda: drag(slider(page, "down"), 1.5))
+    page.reload()
+    rested(page, expect)
+    expect(page.locator("#picture")).to_have_attribute("data-key", moved)
+    expect(page.locator(".card")).to_have_count(2)
 
 
 # -- mask, search, comparison --------------------------------------------------------------------------------------------------------
@@ -273,45 +281,29 @@ def test_a_mask_holds_an_edit_to_a_region(at_home, expect, tmp_path):
     expect(page.locator("#picture")).to_have_attribute("data-key", masked)
 
 
-def test_the_best_of_four_becomes_a_step(at_home, expect):
+def test_the_best_of_four_and_a_search_by_choosing_become_steps(at_home, expect):
     page = at_home()
     page.click("[role=tab][data-for=find]")
     page.click("#likes")
     expect(page.locator("#candidates img")).to_have_count(4)
     changes(page, expect, lambda: page.get_by_role("button", name="Candidate 3").click())
     expect(page.locator(".card")).to_have_count(1)
-
-
-def test_a_search_offers_one_slider_after_another(at_home, expect):
-    page = at_home()
-    page.click("[role=tab][data-for=find]")
     page.click("#search")
     ahead = page.locator("#hunt input[type=range]")
     expect(ahead).to_have_attribute("aria-label", "slider-0")
     high = float(ahead.get_attribute("max"))
-    assert high > 0
+    assert high > 0.2
     changes(page, expect, lambda: drag(ahead, high / 2))
     page.get_by_role("button", name="Next slider").click()
     expect(ahead).to_have_attribute("aria-label", "slider-1")
-    expect(page.locator(".card")).to_have_count(2)
+    expect(page.locator(".card")).to_have_count(3)
     expect(slider(page, "slider-0")).not_to_have_value("0")
-
-
-def test_two_directions_side_by_side(at_home, expect, tmp_path):
-    page = at_home()
-    bundle(page, expect, tmp_path)
-    page.click("[role=tab][data-for=find]")
-    page.fill("#cseeds", "1,2")
-    page.fill("#ct", "-2,0,2")
-    page.click("#compare")
-    expect(page.locator("#compared img")).to_have_count(2 * 2 * 3)
-    expect(page.locator("#compared figcaption").first).to_contain_text("one")
 
 
 # -- keeping ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_python_lines_and_the_exported_session_make_the_same_picture(at_home, expect, tmp_path, monkeypatch):
+def test_lines_exported_sessions_sheets_and_walks_show_the_same_picture(at_home, expect, tmp_path, monkeypatch):
     page = at_home()
     bundle(page, expect, tmp_path)
     shown = changes(page, expect, lambda: drag(slider(page, "two"), 1.75))
@@ -326,6 +318,15 @@ def test_python_lines_and_the_exported_session_make_the_same_picture(at_home, ex
     monkeypatch.chdir(tmp_path)
     exec(page.locator("#python").text_content(), {})
     assert torch.equal(st.read_images("out.png"), picture)
+    page.fill("#frames", "8")
+    page.select_option("#format", "gif")
+    for button, name in (("#sheet", "sheet.png"), ("#walk", "walk.gif")):
+        with page.expect_download(timeout=PATIENCE) as download:
+            page.click(button)
+        download.value.save_as(tmp_path / name)
+        with Image.open(tmp_path / name) as film:
+            assert film.width >= 64
+            assert (getattr(film, "n_frames", 1) > 4) == (name == "walk.gif")
     other = at_home()
     other.click("[role=tab][data-for=keep]")
     other.set_input_files("#import", tmp_path / "session.json")
@@ -336,22 +337,6 @@ def test_python_lines_and_the_exported_session_make_the_same_picture(at_home, ex
     other.set_input_files("#import", tmp_path / "broken.json")
     expect(other.locator("#trouble")).to_be_visible()
     expect(other.locator("#picture")).to_have_attribute("data-key", shown)
-
-
-def test_a_sheet_and_a_walk_are_made_beside_the_page(at_home, expect, tmp_path):
-    page = at_home()
-    bundle(page, expect, tmp_path)
-    drag(slider(page, "one"), 2)
-    page.click("[role=tab][data-for=keep]")
-    page.fill("#frames", "8")
-    page.select_option("#format", "gif")
-    for button, name in (("#sheet", "sheet.png"), ("#walk", "walk.gif")):
-        with page.expect_download(timeout=PATIENCE) as download:
-            page.click(button)
-        download.value.save_as(tmp_path / name)
-        with Image.open(tmp_path / name) as picture:
-            assert picture.width >= 64
-            assert (getattr(picture, "n_frames", 1) > 4) == (name == "walk.gif")
 
 
 # -- when things go wrong -----------------------------------------------------------------------------------------------------------
@@ -377,7 +362,7 @@ def test_a_cut_line_is_restored(running, browser, person, expect):
     context.close()
 
 
-def test_a_crash_is_told_and_passes(at_home, expect, monkeypatch):
+def test_a_crash_is_told_and_passes_and_what_is_not_here_can_be_asked_for(at_home, expect, monkeypatch):
     page = at_home()
     first = key(page)
     with monkeypatch.context() as broken:
@@ -391,6 +376,13 @@ def test_a_crash_is_told_and_passes(at_home, expect, monkeypatch):
         expect(page.locator("#trouble")).to_contain_text("Your session is kept")
     returns(page, expect, first, lambda: page.click("#undo"))
     expect(page.locator("#trouble")).to_be_hidden()
+    page.select_option("#generator", "ffhq-1024")
+    expect(page.locator("#absent")).to_contain_text("is not on this machine yet")
+    expect(page.locator("#absent")).to_contain_text("research use only")
+    expect(page.get_by_role("button", name=re.compile(r"Download \d"))).to_be_visible()
+    page.select_option("#generator", "tiny-class")
+    expect(page.locator("#picture")).to_have_attribute("data-what", "full")
+    expect(page.locator("#absent")).to_be_hidden()
 
 
 def test_two_people_do_not_see_each_other(at_home, running, expect, tmp_path):
@@ -406,25 +398,16 @@ def test_two_people_do_not_see_each_other(at_home, running, expect, tmp_path):
     assert len(folders) == len(running.studio.people)
 
 
-def test_a_generator_that_is_not_here_can_be_asked_for(at_home, expect):
-    page = at_home()
-    page.select_option("#generator", "ffhq-1024")
-    expect(page.locator("#absent")).to_contain_text("is not on this machine yet")
-    expect(page.locator("#absent")).to_contain_text("research use only")
-    expect(page.get_by_role("button", name=re.compile(r"Download \d"))).to_be_visible()
-    page.select_option("#generator", "tiny-class")
-    expect(page.locator("#picture")).to_have_attribute("data-what", "full")
-    expect(page.locator("#absent")).to_be_hidden()
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(375, "dark"), (768, "light"), (1440, "dark")])
-def test_it_fits_the_screen(at_home, expect, width, scheme):
-    page = at_home(color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": 800})
-    for tab in ("sample", "steer", "local", "find", "keep"):
-        page.click(f"[role=tab][data-for={tab}]")
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= width, tab
-    assert page.locator("html").get_attribute("data-theme") == scheme
+def test_it_fits_every_screen_and_everything_has_a_name(at_home, expect):
+    page = at_home(color_scheme="dark")
+    for width in (375, 768, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        for tab in ("sample", "steer", "local", "find", "photo", "keep"):
+            page.click(f"[role=tab][data-for={tab}]")
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= width, (width, tab)
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.click("#theme")
+    assert page.locator("html").get_attribute("data-theme") == "light"
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('button, input, select')].filter(e => !e.textContent.trim()
             && !e.getAttribute('aria-label') && !e.labels?.length).map(e => e.outerHTML)"""
@@ -453,10 +436,15 @@ def test_a_photo_is_found_steered_and_pasted_back(at_home, expect, tmp_path):
     page.fill("#inversion [name=lpips]", "0")
     page.fill("#inversion [name=pixels]", "1")
     page.fill("#inversion [name=steps]", "1000000")
+    page.select_option("#inversion [name=schedule]", "constant")
     page.click("#find-photo")
     expect(page.locator("#photojob")).to_contain_text(re.compile(r"[1-9]\d* of 1000000"))
+    expect(page.locator("#way img")).not_to_have_count(0)
+    expect(page.locator("#found figcaption")).to_have_text(["cut out", "so far"])
+    seen = page.locator("#found img").last.get_attribute("src")
+    expect(page.locator("#found img").last).not_to_have_attribute("src", seen)
     changes(page, expect, lambda: page.get_by_role("button", name="Stop here").click())
-    expect(page.locator("#found img")).to_have_count(2)
+    expect(page.locator("#found figcaption")).to_have_text(["cut out", "found"])
     expect(page.locator("#photojob")).to_contain_text("best so far")
     with page.expect_download() as download:
         page.click("#paste")

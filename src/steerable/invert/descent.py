@@ -15,6 +15,7 @@ from ..generator import Generator
 from ..method import Progress, param
 from ..space import Latents
 from . import charts, noise
+from .inverter import Watching
 from .losses import Losses, Seen, Weights, losses
 from .views import Stage
 
@@ -162,6 +163,8 @@ class Descent:
                 name = " ".join(part for part in (title, f"steps at {stage.view.size} px") if part)
                 for i in progress.over(range(steps), name):
                     self._step(stage, parts, (done + i) / total, done + i)
+                    if isinstance(progress, Watching):
+                        progress.best(self.best.latents if self.best else self._snapshot())
                     if self._over(done + i):
                         break
                 done += steps

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,14 +13,26 @@ from ..edit import Inversion
 from ..errors import SettingError
 from ..generator import Generator
 from ..method import Method, Progress, quiet
+from ..space import Latents
 from .observe import Operator, observation
 
 Observed = str | Operator | Callable[[Tensor], Tensor] | None
 
 
+@runtime_checkable
+class Watching(Progress, Protocol):
+    """Progress that is also handed what a search has found so far."""
+
+    def best(self, base: Latents | Inversion, /) -> None:
+        """The best so far, after every step: codes, or codes with edits. It costs nothing unless it is rendered."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inverter(Method):
-    """A way of finding codes (and edits) whose picture is the one given. `needs` names the spaces without which it cannot work."""
+    """A way of finding codes (and edits) whose picture is the one given. `needs` names the spaces without which it cannot work.
+
+    Searches that go on for long hand a `Watching` progress the best so far.
+    """
 
     needs: ClassVar[tuple[str, ...]] = ()
 

@@ -24,7 +24,7 @@ from ..generator import Generator
 from ..method import Progress, param, quiet
 from ..render import Branch
 from ..space import Latents
-from .inverter import Inverter, Observed, target
+from .inverter import Inverter, Observed, Watching, target
 from .losses import Seen, lpips
 from .observe import Operator
 
@@ -198,6 +198,8 @@ class Tuning:
                     raise MethodFailed(f"the loss is no number after {done} steps of weights; a smaller rate may help")
                 if loss.item() < best:
                     best, kept = loss.item(), self._change()
+                    if isinstance(progress, Watching):
+                        progress.best(replace(self.pivot, edits=(*self.pivot.edits, kept)))
                 if (far if self.look else near).item() <= self.told.enough:
                     break
                 if self.told.locality and done % self.told.every == 0:

@@ -162,7 +162,7 @@ def same(a: Sequence[Path], b: Sequence[Path]) -> float | None:
     for p, q in zip(a, b, strict=True):
         if not (isinstance(p, Direction) and isinstance(q, Direction) and p.vector.shape == q.vector.shape):
             return None
-        found.append(abs(float((p.vector.double() * q.vector.double()).sum())))
+        found.append(abs(p.cosine(q)))
     return sum(found) / len(found) if found else None
 
 
@@ -261,6 +261,12 @@ def trial(reader: Reader, people: Latents, path: Path, t: float, target: int, sh
 
 
 # -- where in the picture -----------------------------------------------------------------------------------------------------------
+
+
+def outside(before: Images, after: Images, mask: Float[Tensor, "m 1 h2 w2"]) -> Float[Tensor, "n 1 h w"]:
+    """|change|, averaged over colors, where a mask is 0; nothing where it is 1."""
+    mask = resized(mask, before.shape[-2:]).to(before).expand(len(before), 1, -1, -1)
+    return (after - before).abs().mean(1, keepdim=True) * (1 - mask)
 
 
 def locality(before: Images, after: Images, mask: Float[Tensor, "m 1 h2 w2"]) -> dict[str, Float[Tensor, " n"]]:

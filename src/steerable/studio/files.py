@@ -285,13 +285,15 @@ async def start(ask: Asked, studio: House, who: Who) -> dict[str, Any]:
         id = who.shelf.keep_paths(folder / "paths.safetensors", g)
         return {**result, "bundle": described(id, who.shelf.paths(id, g))}
 
-    job = Job(ask.kind, {**ask.model_dump(mode="json"), "device": studio.device}, who.shelf.folder, finished)
+    job = Job(
+        ask.kind, {**ask.model_dump(mode="json"), "device": studio.device}, who.shelf.folder, studio.hands, finished
+    )
     return who.start(job).told()
 
 
 @router.get("/jobs/{id}")
-async def progress(id: str, who: Who) -> dict[str, Any]:
-    return who.job(id).told()
+async def progress(id: str, who: Who, seen: int = 0) -> dict[str, Any]:
+    return who.job(id).told(seen)
 
 
 @router.post("/jobs/{id}/stop")

@@ -1,4 +1,5 @@
-"""One long piece of work, run as `python -m steerable.studio.job FOLDER`: what is asked for is in job.json, what is made goes beside it."""
+"""One long piece of work, run as `python -m steerable.studio.job`: a folder's name comes in, what is asked for is in its job.json, what is
+made goes beside it."""
 
 import json
 import os
@@ -6,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path as File
 from typing import Any, TypeVar
@@ -16,22 +16,26 @@ import torch
 import steerable as st
 
 from ..discover.subspace import Search
+from ..edit import Inversion
 from ..errors import SteerableError
-from ..images import film, to_pil
+from ..generator import Generator
+from ..images import film
 from ..invert import KNOWN, Inverter
 from ..nn.allocator import tune
 from ..path import Paths
 from ..photo import Portrait, aligned, centered
 from ..render import codes
-from ..renderer import fitted
+from ..renderer import Renderer, fitted
 from ..score.labels import label
-from ..sheet import embedded, sheet
-from .pictures import scorer
+from ..sheet import sheet
+from ..space import Latents
+from .pictures import scorer, shown
 from .session import Session, meaning, path, sampled, truncation
 from .shelf import Shelf
 
 T = TypeVar("T")
 EVERY = 0.1  # seconds between two words about progress
+OFTEN, SEEN = 1.0, 256  # at least so many seconds lie between two pictures of what is searched; their px
 AXES = 8  # of a search by choices; more cost a person's patience
 
 
@@ -56,6 +60,21 @@ class Told:
 
     def note(self, text: str, /) -> None:
         tell({"note": text})
+
+
+class Watched(Told):
+    """Progress that shows a small picture of the best so far, now and then: it may take a twentieth of the time."""
+
+    def __init__(self, generator: Generator):
+        self.generator, self.next = generator, 0.0
+
+    def best(self, base: Latents | Inversion, /) -> None:
+        begun = time.monotonic()
+        if begun < self.next:
+            return
+        found = Renderer(self.generator, memory_mb=0, half=True)(base, size=SEEN)
+        tell({"picture": shown(found, SEEN)})
+        self.next = time.monotonic() + max(OFTEN, 20 * (time.monotonic() - begun))
 
 
 def discover(ask: dict[str, Any], folder: File, shelf: Shelf) -> dict[str, Any]:
@@ -86,10 +105,10 @@ def contact(ask: dict[str, Any], folder: File, shelf: Shelf) -> dict[str, Any]:
     """A contact sheet of all sliders that are shown."""
     session = Session.model_validate(ask["session"])
     g = st.load(session.generator, device=ask["device"], progress=Told())
-    shown = [s for s in session.sliders if not s.hidden]
-    if not shown:
+    visible = [s for s in session.sliders if not s.hidden]
+    if not visible:
         raise st.SettingError("there is no slider to show")
-    paths = [path(s, session.sliders, g, shelf) for s in shown]
+    paths = [path(s, session.sliders, g, shelf) for s in visible]
     if session.photo:
         base, first = shelf.photo(session.photo, g), ()
     else:
@@ -123,15 +142,12 @@ def invert(ask: dict[str, Any], folder: File, shelf: Shelf) -> dict[str, Any]:
     crop = aligned(photo, g.resolution, which=ask["face"]) if faces else centered(photo, (g.size[0], g.size[1]))
     method, target = KNOWN[ask["method"]].with_settings(ask["settings"]), crop.cut(photo)
     assert isinstance(method, Inverter)
-    found = method.invert(g, target.to(g.device, g.dtype), progress=Told())
+    tell({"target": shown(target, SEEN)})
+    found = method.invert(g, target.to(g.device, g.dtype), progress=Watched(g))
     portrait = Portrait(found.latents, found.edits, found.notes, crop)
     st.save(portrait, folder / "photo.safetensors", generator=g, method=method)
-    pictures = (target.float(), st.render(g, portrait).float().cpu())
-    return {
-        "file": "photo.safetensors",
-        "interrupted": bool(found.notes.get("interrupted")),
-        "pictures": [embedded(to_pil(fitted(p, 256))[0]) for p in pictures],
-    }
+    tell({"picture": shown(st.render(g, portrait), SEEN)})
+    return {"file": "photo.safetensors", "interrupted": bool(found.notes.get("interrupted"))}
 
 
 def search(ask: dict[str, Any], folder: File, shelf: Shelf) -> dict[str, Any]:
@@ -173,11 +189,13 @@ WORK: dict[str, Callable[[dict[str, Any], File, Shelf], dict[str, Any]]] = {
 }
 
 
-def main(folder: File) -> int:
+def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been inherited as ignored
+    line = sys.stdin.readline()
+    if not line:
+        return 0  # the studio has ended, and has no work any more
+    folder = File(line.rstrip("\n"))
     ask = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    with suppress(OSError, AttributeError):
-        os.nice(5)  # the slider comes first
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
     tune()
     try:
@@ -195,4 +213,4 @@ def main(folder: File) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(File(sys.argv[1])))
+    sys.exit(main())

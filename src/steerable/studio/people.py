@@ -17,7 +17,7 @@ from ..generator import Generator
 from ..generators import load, names
 from ..nn.allocator import tune
 from ..score import Scorer
-from .jobs import Job
+from .jobs import Hands, Job
 from .pictures import Easel, Opened, scorer
 from .shelf import Shelf
 from .worker import LATER, Worker
@@ -72,6 +72,7 @@ class Studio:
         self.first, self.device, self.files, self.secret = generator, device, tuple(files), secret
         self.root = File(tempfile.mkdtemp(prefix="steerable-studio-"))
         self.worker = Worker(threads)
+        self.hands = Hands(self.root)
         self.people: dict[str, Person] = {}
         self._opened: dict[str, Opened] = {}
         self._troubles: dict[str, str] = {}
@@ -175,5 +176,6 @@ class Studio:
         """Stop everything and delete what people left."""
         for person in self.people.values():
             person.leave()
+        self.hands.close()
         self.worker.close()
         shutil.rmtree(self.root, ignore_errors=True)

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from ..edit import Edit, Images, Inversion, Masked
 from ..errors import SettingError
 from ..generator import Generator
 from ..images import read_images, to_pil
+from ..lending import check
+from ..measure.directions import locality, outside
 from ..path import Direction, Path
 from ..photo import paste
-from ..render import render, resized
+from ..render import render
 from ..renderer import Renderer
 from ..score import Scorer, score
 from ..sheet import embedded
@@ -29,6 +29,7 @@ from .worker import Stop
 
 LARGE = 256  # px from which a net in half precision is tried for previews
 DRAG_MB, REST_MB = 128, 160  # of states that are kept for a person
+WHITE = 16  # times a change of [-1, 1]: a leak of 16 gray levels is shown white
 
 
 @dataclass(frozen=True)
@@ -164,15 +165,16 @@ class Easel:
     # -- what is to be known of it ----------------------------------------------------------------------------------------------------
 
     def leak(self, session: Session, stop: Stop) -> dict[str, Any]:
-        """What a mask could not hold: the share of all change that lies outside, its mean in grey levels, and where it is."""
+        """What a mask could not hold: the share of all change that lies outside, how large it is there in gray levels (root mean
+        square), and where it is."""
         if session.local is None:
             raise SettingError("there is no mask")
         before = self.picture(session, plain=True, stop=stop).clone()
-        change = (self.picture(session, stop=stop) - before).abs().mean(1, keepdim=True) * 127.5
-        outside = change * (1 - resized(self.held.mask(session.local.mask), change.shape[-2:]))
-        where = (outside / 8).clamp(0, 2).expand(-1, 3, -1, -1) - 1  # 16 levels are white
-        share = float(outside.sum() / change.sum()) if float(change.sum()) else 0.0
-        return {"share": share, "levels": float(outside.mean()), "picture": shown(where, 256)}
+        after, mask = self.picture(session, stop=stop), self.held.mask(session.local.mask)
+        told = locality(before, after, mask)
+        share = 0.0 if torch.equal(before, after) else 1 - float(told["inside"])
+        where = shown((outside(before, after, mask) * WHITE).clamp(max=2).expand(-1, 3, -1, -1) - 1, 256)
+        return {"share": share, "levels": 127.5 * float(told["Out-MSE"]) ** 0.5, "picture": where}
 
     def scores(self, session: Session, scorer: Scorer, stop: Stop) -> list[dict[str, Any]]:
         """Every score of the picture before and after. A face that was not found has none."""
@@ -197,19 +199,12 @@ class Easel:
                     path(slider, session.sliders, self.generator, self.held),
                 )
                 if isinstance(was, Direction) and isinstance(now, Direction):
-                    found[slider.id] = cosine(was.vector, now.vector)
+                    found[slider.id] = was.cosine(now)
         return found
-
-
-def cosine(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"]) -> float:
-    """Between two vectors of length 1."""
-    return float(a.double().flatten() @ b.double().flatten())
 
 
 def checked(stop: Stop) -> Stop:
     """Asked before every picture too, so that a row of small ones gives way."""
-    from ..lending import check
-
     check(stop)
     return stop
 

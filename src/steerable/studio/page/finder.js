@@ -1,6 +1,6 @@
 // Directions from a method (in a process of its own), from a file, or around the present picture; and two of them side by side.
 
-import { $, el, get, options, post, safely, Superseded } from "./dom.js";
+import { $, el, get, options, post, safely, Superseded, trouble } from "./dom.js";
 import { run } from "./jobs.js";
 import { add, known, set, slider } from "./sliders.js";
 import { changed, commit, on, store } from "./session.js";
@@ -166,9 +166,13 @@ export function begin() {
     options($("method"), methods.map((m) => m.name), "ganspace");
     for (const id of ["supervise", "measurescore", "score"]) options($(id), [...new Set([store.about.judge, ...names])], store.about.judge);
     form();
-    for (const bundle of await get(`/bundles?name=${encodeURIComponent(store.session.generator)}`)) {
+    const offered = await get(`/bundles?name=${encodeURIComponent(store.session.generator)}`);
+    for (const bundle of offered) {
       if (bundle.id) store.bundles.set(bundle.id, { ...bundle, title: bundle.name });
+      else trouble(`${bundle.name}: ${bundle.error}`);
     }
+    if (store.fresh && !store.session.sliders.length) for (const bundle of offered.filter((b) => b.id)) add(bundle.id, bundle.paths.slice(0, SHOWN));
+    store.fresh = false;
     for (const s of store.session.sliders) await need(s.bundle).catch(() => null);
     lists();
     for (const s of store.session.sliders) known(s);

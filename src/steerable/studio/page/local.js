@@ -72,7 +72,7 @@ const leaks = later(200, safely(async () => {
   if (!s.local || $("local").hidden || !s.sliders.some((x) => x.t && !x.hidden)) { $("leaked").hidden = true; $("leak").textContent = ""; return; }
   const told = await post("/leak", { session: s });
   if (JSON.stringify(store.session) !== asked) return;
-  $("leak").textContent = `${(100 * told.share).toFixed(1)} % of the change lies outside the mask (${told.levels.toFixed(2)} of 255 levels on average).`;
+  $("leak").textContent = `${(100 * told.share).toFixed(1)} % of the change lies outside the mask (${told.levels.toFixed(2)} of 255 levels there, root mean square).`;
   $("leaked").src = told.picture;
   $("leaked").hidden = !$("showleak").checked;
 }));

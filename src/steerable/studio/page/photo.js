@@ -18,13 +18,30 @@ async function choose(file) {
   $("find-photo").disabled = false;
 }
 
+// What was cut out beside what the search has found so far; below, up to seven pictures of the way there.
+function converging() {
+  const all = [], figures = ["cut out", "so far"].map((text) => el("figure", {}, el("img", { alt: text }), el("figcaption", { textContent: text })));
+  $("found").replaceChildren();
+  $("way").hidden = true;
+  const look = (picture, target) => {
+    $("found").replaceChildren(...figures);
+    [target, picture].forEach((src, i) => { figures[i].firstChild.src = src; });
+    all.push(picture);
+    const some = all.length <= 7 ? all : Array.from({ length: 7 }, (_, i) => all[Math.round(i * (all.length - 1) / 6)]);
+    $("way").replaceChildren(...some.map((src) => el("img", { src, alt: "" })));
+    $("way").hidden = all.length < 2;
+  };
+  return { look, end: () => { figures[1].firstChild.alt = figures[1].lastChild.textContent = "found"; } };
+}
+
 async function invert() {
   $("find-photo").disabled = true;
   try {
     const face = $("face").value === "" ? null : Number($("face").value);
     const ask = { kind: "invert", generator: store.session.generator, photo: uploaded, method: $("inverter").value, settings: settings($("inversion")), crop: $("crop").value, face };
-    const { result } = await run(ask, $("photojob"), true);
-    $("found").replaceChildren(...result.pictures.map((src, i) => el("figure", {}, el("img", { src, alt: "" }), el("figcaption", { textContent: i ? "found" : "cut out" }))));
+    const pictures = converging();
+    const { result } = await run(ask, $("photojob"), true, pictures.look);
+    pictures.end();
     if (result.interrupted) $("photojob").append(el("p", { className: "faint", textContent: "Stopped early; this is the best so far." }));
     changed((s) => { s.photo = result.photo; s.original = ask.photo; s.blend = []; s.mix = null; });
   } finally {

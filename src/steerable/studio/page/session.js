@@ -1,6 +1,7 @@
 // The edit list of this person, with its past. Everything that makes the picture is in `store.session`, and the address holds it.
+// `fresh`: nobody has touched it, so the files that the studio was started with become sliders.
 
-export const store = { session: null, about: null, bundles: new Map(), past: [], future: [], pictures: new Map() };
+export const store = { fresh: true, session: null, about: null, bundles: new Map(), past: [], future: [], pictures: new Map() };
 const heard = new Map();
 
 export const on = (what, work) => heard.set(what, [...(heard.get(what) || []), work]);

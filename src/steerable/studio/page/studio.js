@@ -124,6 +124,7 @@ async function main() {
   }));
   connect();
   const found = unpacked(location.hash.slice(3));
+  store.fresh = !found;
   if (location.hash.length > 3 && !found) trouble("The address holds no session that can be read; here is a new one.");
   await switchTo(found?.generator || document.documentElement.dataset.first || (await first()), found);
   document.documentElement.dataset.ready = "true";
