@@ -141,7 +141,9 @@ def rescoring() -> None:
         again.rescore(g, people, moves, scorer, step=2.0, edits=[st.Truncate(0.7)], size=256, progress=quiet)
 
     times = interleaved({"again": forgetful, "cached": remembered}, 5)
-    print(f"re-scoring {len(moves)} groups of rows of 2 faces: cached over rendering again {ratio(times, 'cached', 'again')}")
+    print(
+        f"re-scoring {len(moves)} groups of rows of 2 faces: cached over rendering again {ratio(times, 'cached', 'again')}"
+    )
 
 
 def processes(n: int = 512) -> None:
