@@ -101,7 +101,7 @@ def written(found: Comparison, agreement: str | None, minutes: float) -> str:
     lines = [
         "# Results on ffhq-1024",
         "",
-        "Every discoverer in the table on one generator of faces; made by `make results`. What the columns mean is in",
+        f"{_share(found)} on one generator of faces; made by `make results`. What the columns mean is in",
         "[Measures](guides/measures.md).",
         "",
         protocol(found),
@@ -139,6 +139,15 @@ def written(found: Comparison, agreement: str | None, minutes: float) -> str:
         lines += ["## Took no part", "", table(["method", "reason"], rows), ""]
     lines.append(f"Made in {minutes:.0f} minutes of wall time (less if parts were in the cache).")
     return "\n".join(lines) + "\n"
+
+
+def _share(found: Comparison) -> str:
+    """Which discoverers the page is about."""
+    run = {c.name for c in found.contenders}
+    missing = [name for name in everyone("discover") if name not in run]
+    if not missing:
+        return "Every discoverer in the table"
+    return f"{len(run)} discoverers (not run: {', '.join(missing)})"
 
 
 def _spent(c: Contender) -> list[Any]:

@@ -88,10 +88,10 @@ class Branch:
         edits = (*own, *edits)
         latents = generator.lift(codes(generator, base, edits[len(own) :]), generator.spaces[-1].name)
         changed: dict[str, Tensor] = {}
-        original = {**dict(generator.net.named_parameters()), **dict(generator.net.named_buffers())}
-        for e in edits:
-            if isinstance(e, WeightEdit):
-                changed |= e.weights({**original, **changed})
+        weights = [e for e in edits if isinstance(e, WeightEdit)]
+        original = {**dict(generator.net.named_parameters()), **dict(generator.net.named_buffers())} if weights else {}
+        for e in weights:
+            changed |= e.weights({**original, **changed})
         features: dict[int, tuple[FeatureEdit, ...]] = {}
         for e in edits:
             if isinstance(e, FeatureEdit):

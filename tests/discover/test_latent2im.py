@@ -82,6 +82,11 @@ def test_how_typical_codes_are(planted):
     assert ends[0] == pytest.approx(ends[1], rel=1e-3)
     assert low < 0 < high
     assert ends[1] > float(typical(w.values[:1]))
+    far = w.values[:1] * 20
+    low, high = typical.span(far, step)
+    assert low < 0 < high  # who is far away already can still move to both sides
+    ends = [float(typical(far + t * step)) / float(typical(far)) for t in (low, high)]
+    assert ends == pytest.approx([1.1, 1.1], rel=1e-3)
     rows = planted.lift(w, "w+")
     assert torch.allclose(Typical(planted, rows.space)(rows.values), typical(w.values), atol=1e-4)
 

@@ -91,6 +91,14 @@ def test_sliders_end_where_it_says(planted):
     assert max(far.range) <= 2.0
 
 
+def test_sliders_go_to_both_sides_from_anywhere(planted):
+    far = planted.lift(planted.sample(1), "w").moved(torch.full((1, 12), 20.0))
+    for seed in range(6):
+        low, high = Search.begin(far, planted, size=16, seed=seed).ask(planted).range
+        assert low < -0.1
+        assert high > 0.1
+
+
 def test_a_search_is_kept_and_gone_on_with(planted, tmp_path):
     search = begun(planted)
     slider = search.ask(planted)

@@ -1,7 +1,16 @@
-"""A running studio on a free port, and a real browser. Both are started once; every test gets a browser context (a person) of its own."""
+"""A running studio on a free port, and a real browser. Both are started once; every test gets a browser context (a person) of its own.
 
+The studio's jobs are forked off one process that has read the library: reading it for each would take half of the time of all tests.
+`test_doors.py` runs jobs as the studio itself does.
+"""
+
+import multiprocessing
+import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -11,6 +20,8 @@ fastapi = pytest.importorskip("fastapi", reason="the extra 'studio' is not insta
 uvicorn = pytest.importorskip("uvicorn", reason="the extra 'studio' is not installed")
 
 import steerable as st  # noqa: E402
+from steerable.studio import job  # noqa: E402
+from steerable.studio.jobs import Hand, Hands  # noqa: E402
 from steerable.studio.people import Studio  # noqa: E402
 from steerable.studio.server import app  # noqa: E402
 
@@ -49,9 +60,59 @@ def serving(studio, **more):
     studio.close()
 
 
+class Fork(subprocess.Popen):
+    """A process that is forked off a server, with all that a job asks of one."""
+
+    def __init__(self, errors):
+        self._child_created = False  # nothing of the real one is used
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["steerable.studio.job"])
+        (heard, self._told), (self._said, said) = context.Pipe(duplex=False), context.Pipe(duplex=False)
+        self.stdin, self.stdout = os.fdopen(os.dup(self._told.fileno()), "w"), os.fdopen(os.dup(self._said.fileno()))
+        self._process = context.Process(target=born, args=(heard, said, str(errors)), daemon=True)
+        self._process.start()
+        for end in (heard, said, self._told, self._said):
+            end.close()
+
+    def poll(self):
+        return self._process.exitcode
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+        return self._process.exitcode
+
+    def kill(self):
+        self._process.kill()
+
+    def send_signal(self, number):
+        os.kill(self._process.pid, number)
+
+
+def born(heard, said, errors):
+    """In the process that was forked off."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell leaves it to what runs behind it
+    os.dup2(said.fileno(), 1)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+    sys.stdin = os.fdopen(heard.fileno())
+    sys.exit(job.main())
+
+
+class Forks(Hands):
+    def take(self):
+        errors = self.root / f"errors-{os.urandom(4).hex()}"
+        return Hand(Fork(errors), errors)
+
+    def refill(self):
+        pass
+
+
 @pytest.fixture(scope="session")
 def running():
-    yield from serving(Studio("heads-64", device="cpu"))
+    studio = Studio("heads-64", device="cpu")
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        studio.hands = Forks(studio.root)
+    yield from serving(studio)
 
 
 @pytest.fixture
@@ -92,7 +153,7 @@ def person(browser):
     contexts, wrong = [], []
 
     def come(url, **options):
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True, **options)
+        context = browser.new_context(viewport={"width": 900, "height": 700}, accept_downloads=True, **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)

@@ -14,6 +14,7 @@ from PIL import Image
 import steerable as st
 from steerable.errors import SettingError
 from steerable.studio.guard import known, loopback
+from steerable.studio.jobs import Hands, Job
 from steerable.studio.people import PEOPLE, Studio
 from steerable.studio.server import serve
 from steerable.studio.shelf import Shelf
@@ -30,7 +31,7 @@ class Caller:
         self.port, self.cookie = running.port, ""
 
     def __call__(self, method, path, body=None, **headers):
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         given = {"Cookie": self.cookie} if self.cookie else {}
         if isinstance(body, (dict, list)):
             body, given["Content-Type"] = json.dumps(body), "application/json"
@@ -81,13 +82,13 @@ def test_the_websocket_wants_an_origin_and_a_cookie(call, running):
             connect(address, origin=origin, additional_headers=headers).close()
     with connect(address, origin=home, additional_headers={"Cookie": call.cookie}) as line:
         line.send(json.dumps({"n": 1, "what": "full", "session": SESSION}))
-        answer = line.recv(timeout=60)
+        answer = line.recv(timeout=120)
         head = json.loads(answer[4 : 4 + int.from_bytes(answer[:4], "big")])
         assert (head["width"], head["n"]) == (64, 1)
         line.send('{"n": 2, "session": {"generator": "heads-64", "seed": -1}}')
-        assert "seed" in json.loads(line.recv(timeout=60))["error"]
+        assert "seed" in json.loads(line.recv(timeout=120))["error"]
         line.send(json.dumps({"n": 3, "what": "full", "session": {"generator": "/etc/passwd"}}))
-        assert "no generator is called" in json.loads(line.recv(timeout=60))["error"]
+        assert "no generator is called" in json.loads(line.recv(timeout=120))["error"]
 
 
 def test_nothing_answers_without_a_cookie(running):
@@ -297,6 +298,41 @@ def test_a_job_that_dies_is_told_kindly(call, running):
     assert told["state"] == "failed"
     assert "perhaps for want of memory" in told["error"]
     assert not job.folder.exists()
+
+
+def test_after_a_job_another_process_waits_for_the_next(tmp_path):
+    ask = {"generator": "tiny-style", "method": "random", "settings": {"k": 2}, "device": "cpu"}
+    hands, ended = Hands(tmp_path), []
+
+    def done(method):
+        begun = Job(
+            "discover",
+            {**ask, "method": method},
+            tmp_path,
+            hands,
+            lambda folder, result: ended.append(folder) or result,
+        )
+        begun.start()
+        begun.reader.join(300)
+        return begun
+
+    first = done("random")
+    assert (first.state, first.result["found"]) == ("done", 2), first.error
+    assert ended == [first.folder]
+    waiting = hands._waiting
+    second = done("nothing-like-it")
+    assert second.hand is waiting
+    assert second.hand.process.pid != first.hand.process.pid
+    assert second.state == "failed"
+    assert "no discovery method is called 'nothing-like-it'" in second.error
+    assert not second.folder.exists()
+    hands.refill()
+    last = hands._waiting
+    hands.close()
+    assert last.process.poll() is not None
+    hands.refill()
+    assert hands._waiting is None
+    assert not list(tmp_path.glob("errors-*"))
 
 
 def test_small_things_are_said_in_words(call):

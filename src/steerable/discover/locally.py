@@ -165,10 +165,13 @@ class Typical:
         return ((x @ self.precision) * y).sum(2).mean(1) / len(self.mean)
 
     def span(self, values: Float[Tensor, "1 *shape"], step: Float[Tensor, "1 *shape"]) -> tuple[float, float]:
-        """Between which t the codes values + t·step are as typical as all but one in a thousand, or as values is."""
+        """Between which t the codes values + t·step are as typical as all but one in a thousand, or nearly as typical as values is (a tenth
+        less, so that codes which are not typical can move to both sides)."""
         d = len(self.mean)
         x, v = values.reshape(1, -1, d) - self.mean, step.reshape(1, -1, d)
         now, both, long = (float(self.form(*pair)) for pair in ((x, x), (x, v), (v, v)))
-        most = max(now, (1 - 2 / (9 * d) + 3.09 * math.sqrt(2 / (9 * d))) ** 3)  # Wilson and Hilferty's quantile of χ²
+        most = max(
+            1.1 * now, (1 - 2 / (9 * d) + 3.09 * math.sqrt(2 / (9 * d))) ** 3
+        )  # Wilson and Hilferty's quantile of χ²
         root = math.sqrt(max(0.0, both**2 + long * (most - now)))
         return (-both - root) / long, (-both + root) / long

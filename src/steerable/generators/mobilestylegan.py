@@ -120,10 +120,14 @@ class StyledLayer(nn.Module):
             ll = self.split // 4
             x, s = x[:, :ll], s[:, :ll] * s[:, self.split :]
         y = conv1x1(depthwise(x, m @ self.depthwise @ m.T, s), self.weight, self.bias)
-        grain = F.adaptive_avg_pool2d(self._noise(noise)[:, 0], side)[:, None] * self.strength
         if torch.is_grad_enabled():
-            return F.leaky_relu(y + grain.to(y.dtype), SLOPE)
-        return F.leaky_relu_(y.add_(grain.to(y.dtype)), SLOPE)
+            return F.leaky_relu(y + self._grain(noise, side).to(y.dtype), SLOPE)
+        if self.strength.item():
+            y.add_(self._grain(noise, side).to(y.dtype))
+        return F.leaky_relu_(y, SLOPE)
+
+    def _grain(self, noise: Tensor | None, side: int) -> Tensor:
+        return F.adaptive_avg_pool2d(self._noise(noise)[:, 0], side)[:, None] * self.strength
 
     def _convolved(self, x: Tensor, s: Tensor) -> Tensor:
         if self.kind == "first":

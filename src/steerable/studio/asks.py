@@ -177,12 +177,14 @@ async def compare(ask: Compare, studio: House, who: Who) -> list[list[list[str]]
 
 @router.post("/likes")
 async def likes(ask: Likes, studio: House, who: Who) -> dict[str, Any]:
-    """Four candidates around the present picture: random directions, one step along each."""
+    """Four candidates around the present picture: one step along the differences of random people."""
 
     def work(easel: Easel, stop: Stop) -> dict[str, Any]:
         g = easel.generator
         spaces = [s.name for s in g.spaces]
-        found = discover("random", g, space="w" if "w" in spaces else spaces[0], k=4, seed=ask.round)
+        found = discover(
+            "random", g, space="w" if "w" in spaces else spaces[0], k=4, seed=4000 + ask.round * 8, drawn="codes"
+        )
         assert isinstance(found, Paths)
         id = who.shelf.keep("paths", found, g)
         pictures = easel.around(ask.session, id, len(found), ask.step, ask.size, stop)

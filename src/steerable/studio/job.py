@@ -72,7 +72,7 @@ class Watched(Told):
         begun = time.monotonic()
         if begun < self.next:
             return
-        found = Renderer(self.generator, memory_mb=0, half=True)(base, size=SEEN)
+        found = Renderer(self.generator, memory_mb=0)(base, size=SEEN)
         tell({"picture": shown(found, SEEN)})
         self.next = time.monotonic() + max(OFTEN, 20 * (time.monotonic() - begun))
 
