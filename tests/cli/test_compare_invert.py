@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from steerable import artifact
+from steerable import artifact, cli
 from steerable.cli import compare_invert
 from steerable.cli.compare_invert import Shown, html, named, parted, settings
 from steerable.errors import SettingError, SteerableError, UnknownName
@@ -138,3 +138,14 @@ def test_text_from_files_is_escaped():
     text = html(told, Shown({hostile: image}, {(hostile, hostile): {hostile: image}}, {}))
     assert "<script" not in text
     assert "&lt;script&gt;" in text
+
+
+def test_the_command_hands_everything_on(monkeypatch, capsys):
+    told = {}
+    monkeypatch.setattr(compare_invert, "run", lambda *given, **options: told.update(options, asked=given))
+    words = ["compare", "invert", "tiny-style", "holiday", "w=optimize", "--set", "w.steps=3", "--curves"]
+    with pytest.raises(SystemExit) as end:
+        cli.main(words)
+    assert end.value.code in (0, None)
+    assert told["asked"] == ("tiny-style", ["holiday", "w=optimize"])
+    assert (told["given"], told["curves"], told["pictures"]) == (["w.steps=3"], True, 4)

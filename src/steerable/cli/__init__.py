@@ -191,9 +191,12 @@ def edit(
     work.edit(subject, moves, paths or [], seeds, psi, space, unit, size, frames, fps, out, json, device)
 
 
-@app.command()
-def compare(
-    kind: Annotated[str, typer.Argument(help="What to compare: discover.")],
+comparing = typer.Typer(help="Methods side by side on one generator.", no_args_is_help=True)
+app.add_typer(comparing, name="compare")
+
+
+@comparing.command("discover")
+def compare_discoverers(
     generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
     methods: Annotated[list[str], typer.Argument(help="Names of methods, or all.")],
     scores: Annotated[
@@ -234,9 +237,41 @@ def compare(
     from .compare import run
 
     run(
-        kind, generator, methods, scores=scores, targets=targets, supervision=supervision, seeds=seeds, people=people,
+        "discover", generator, methods, scores=scores, targets=targets, supervision=supervision, seeds=seeds, people=people,
         labels=labels, psi=psi, size=size, reach=reach, given=set_ or [], shown=shown, controls=controls, out=out, as_json=json,
         device=device,
+    )  # fmt: skip
+
+
+@comparing.command("invert")
+def compare_inverters(
+    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
+    methods: Annotated[
+        list[str], typer.Argument(help="[FOLDER or photographs] and inverters, also under names: w=optimize.")
+    ],
+    scores: Annotated[str | None, typer.Option(help="What editability is asked of, such as age,smile,yaw.")] = None,
+    targets: Annotated[str | None, typer.Option(help="Only these of the scores.")] = None,
+    paths: Annotated[Path | None, typer.Option(help="Paths named like the scores, instead of learning them.")] = None,
+    pictures: Annotated[int, typer.Option(help="Pictures of the generator's own, if no photographs are named.")] = 4,
+    labels: Annotated[int | None, typer.Option(help="Labeled pictures that paths are learned from.")] = None,
+    psi: Annotated[float | None, typer.Option("--psi", "--trunc", help="Truncation of its own pictures.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME.SETTING=VALUE, such as w.space=w; repeat it.")
+    ] = None,
+    crop: Annotated[str, typer.Option(help="How photographs are cut: face, center, or auto.")] = "auto",
+    curves: Annotated[bool, typer.Option(help="Draw likeness against editability for each picture.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A page (.html), .json, or the record (.safetensors).")
+    ] = None,
+    json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """Inverters on the same photographs, or on the generator's own held-out pictures: likeness, editability, time."""
+    from .compare_invert import run
+
+    run(
+        generator, methods, scores=scores, targets=targets, paths=paths, pictures=pictures, labels=labels, psi=psi,
+        given=set_ or [], crop=crop, curves=curves, out=out, as_json=json, device=device,
     )  # fmt: skip
 
 
