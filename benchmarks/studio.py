@@ -114,7 +114,7 @@ def measured(browser: Any, address: str, moves: int) -> None:
         "full after rest ms",
     )
     lines = []
-    for size in ("128", "256"):
+    for size in ("64", "128", "256"):
         page.select_option("#size", size)
         for card, rows in ((1, "9-15"), (0, "all")):
             page.evaluate(MOVE, [card, -2, 2, 5])

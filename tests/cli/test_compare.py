@@ -91,7 +91,7 @@ def test_what_is_written_wrongly_is_said_before_any_work(run):
     for arguments, said in (
         (("compare", "discover", "tiny-style", "sefaa", "--scores", "contrast"), "did you mean 'sefa'"),
         (("compare", "discover", "tiny-style", "sefa", "-o", "r.pdf"), "written as .html, .json or .safetensors"),
-        (("compare", "invert", "tiny-style", "sefa", "--scores", "contrast"), "no verb with methods to compare"),
+        (("compare", "invert", "tiny-style", "sefa"), "no inverter is called 'sefa'"),
         (("compare", "discover", "tiny-style", "sefa", "--set", "k=3"), "written as ganspace.k=20"),
     ):
         code, _, err = run(*arguments)

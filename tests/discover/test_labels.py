@@ -143,7 +143,7 @@ def work(planted, folder, name):
 def part(rank, folder):
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
-    minute = timedelta(seconds=60)
+    minute = timedelta(seconds=300)
     distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2, timeout=minute)
     try:
         work(Planted(), folder, rank)

@@ -32,7 +32,7 @@ def _help(method: Any) -> str:
 def _discover(method: Any) -> Any:
     """A function with the method's settings as keyword parameters, for typer to read."""
 
-    def command(ctx: typer.Context, **given: Any) -> None:
+    def command(ctx: Any, **given: Any) -> None:
         from . import work
 
         fixed = {name: given.pop(name) for name in ("generator", "out", "scores", "yes_json", "device")}
