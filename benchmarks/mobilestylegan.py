@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from steerable import catalogue
-from steerable.generators.mobilestylegan import MobileStyleGAN, fit_heads, from_catalogue
+from steerable import catalogue, checkpoints
+from steerable.generators.mobilestylegan import MobileStyleGAN, fit_heads
 from steerable.layer import State
 from steerable.nn.convolution import conv1x1
 from steerable.space import Latents
@@ -42,7 +42,7 @@ def compared(work: Work, rounds: int) -> None:
 
 
 def loaded() -> MobileStyleGAN:
-    return from_catalogue(catalogue.entry(NAME), catalogue.fetch(NAME))
+    return checkpoints.catalogued(catalogue.entry(NAME), catalogue.fetch(NAME)).generator(NAME)
 
 
 def face(g: MobileStyleGAN, seed: int, psi: float) -> Latents:

@@ -7,19 +7,13 @@ import torch
 import written as w
 from test_stylegan2_files import critic_of
 
+from generators.shapes import STYLEGAN3
 from steerable import checkpoints
 from steerable.errors import ArtifactError
 from steerable.generators import stylegan2_critic
 from steerable.generators.stylegan3 import Config, random
 
-CONFIGS = {
-    "t": Config.tiny(),
-    "r": Config.tiny(radial=True, conv_kernel=1),
-    "classes-radial-3x3": Config.tiny(radial=True, c_dim=3, z_dim=7, w_dim=9, depth=1),
-    "gray-clamp-critical": Config.tiny(
-        colors=1, num_critical=1, margin=3, clamp=0.5, first_cutoff=1.5, output_scale=1.0
-    ),
-}
+CONFIGS = {kind: STYLEGAN3[kind] for kind in ("t", "r", "classes-radial-3x3", "gray-clamp-critical")}
 
 
 def same(read, g):

@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from generators.shapes import BIGGAN as CONFIGS
+from generators.shapes import close
 from steerable.edit import SetInput, Truncate
 from steerable.errors import SettingError, SpaceError
 from steerable.generators import biggan
@@ -14,13 +16,6 @@ from steerable.generators.opening import made
 from steerable.path import Direction
 from steerable.render import codes, render
 from steerable.space import Latents
-
-CONFIGS = {
-    "chunks": Config.tiny(),
-    "one-z": Config.tiny(hierarchical=False, attention=(), ups=(True, False), side=5, bound=None),
-    "deep": Config.tiny(deep=True, attention=(0, 1)),
-    "large": Config.tiny(widths=(16, 12, 130), embedding=9),  # all forms of convolution
-}
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -31,11 +26,6 @@ def net(request) -> BigGAN:
 @pytest.fixture(scope="module")
 def deep() -> BigGAN:
     return random(CONFIGS["deep"], seed=3).to(dtype=torch.float64)
-
-
-def close(a, b, relative):
-    assert a.shape == b.shape
-    assert float((a - b).abs().max() / b.abs().max()) < relative
 
 
 # -- the formulas -------------------------------------------------------------------------------------------------------------------

@@ -13,13 +13,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from steerable import catalogue
+from steerable import catalogue, checkpoints
 from steerable.edit import LatentEdit, Noise, OnLayers
 from steerable.errors import ArtifactError, SpaceError
 from steerable.generators import mobilestylegan
-from steerable.generators.mobilestylegan import Config, fit_heads, from_catalogue, haar_up, haar_up_, untrained
+from steerable.generators.mobilestylegan import Config, fit_heads, untrained
 from steerable.layer import State
 from steerable.lending import Stopped
+from steerable.nn.wavelets import haar_up, haar_up_
 from steerable.render import render
 from steerable.renderer import Renderer
 from steerable.space import Latents
@@ -375,7 +376,7 @@ def test_files_that_are_missing_or_of_another_network_are_named(tmp_path):
     with pytest.raises(
         ArtifactError, match=r"ffhq-1024: MappingNetwork.xml and its .bin are needed; there is: nothing"
     ):
-        from_catalogue(entry, {})
+        checkpoints.catalogued(entry, {})
     files = {}
     for part in ("Mapping", "Synthesis"):
         files[f"{part}Network.xml"], files[f"{part}Network.bin"] = tmp_path / f"{part}.xml", tmp_path / f"{part}.bin"
@@ -385,7 +386,7 @@ def test_files_that_are_missing_or_of_another_network_are_named(tmp_path):
         )
         files[f"{part}Network.bin"].write_bytes(bytes(4))
     with pytest.raises(ArtifactError, match="ffhq-1024: these are not the networks of MobileStyleGAN"):
-        from_catalogue(entry, files)
+        checkpoints.catalogued(entry, files)
 
 
 @pytest.fixture(scope="module")
@@ -396,7 +397,8 @@ def reference():
 
 @pytest.mark.weights("ffhq-1024")
 def test_faces_are_those_of_the_reference(reference):
-    g = from_catalogue(catalogue.entry("ffhq-1024"), catalogue.fetch("ffhq-1024"))
+    entry = catalogue.entry("ffhq-1024")
+    g = checkpoints.catalogued(entry, catalogue.fetch(entry.name)).generator(entry.name)
     assert g.fingerprint.startswith("b75e52bcf231")
     torch.testing.assert_close(g.lift(g.sample(2, seed=0), "w").values, reference["w"], rtol=0, atol=1e-5)
     for k in range(2):

@@ -17,11 +17,24 @@ import torch
 
 from .. import foreign
 from ..artifact import replacing
-from ..catalogue import Entry, Files
+from ..catalogue import Entry
 from ..errors import ArtifactError, SettingError
 from ..foreign import Tree
 from ..foreign.inert import listed, shown
-from . import biggan, chains, genforce, lucidrains, mmgeneration, nvidia, own, resnetgan, rosinality, tensorflow, tfjs
+from . import (
+    biggan,
+    chains,
+    genforce,
+    lucidrains,
+    mmgeneration,
+    nvidia,
+    openvino,
+    own,
+    resnetgan,
+    rosinality,
+    tensorflow,
+    tfjs,
+)
 from .checkpoint import Checkpoint
 from .reading import listing, named
 
@@ -80,8 +93,10 @@ def _unknown(tree: Tree) -> str:
     return f"is {program} of no generator that is known here: {what}; known layouts: {layouts}, steerable"
 
 
-def catalogued(entry: Entry, files: Files) -> Checkpoint:
+def catalogued(entry: Entry, files: Mapping[str, Path]) -> Checkpoint:
     """The generator of a catalogue entry, out of its files. Raises ArtifactError."""
+    if entry.family == "mobilestylegan":  # two networks, each of two files
+        return openvino.catalogued(entry, files)
     main = [key for key in files if key.endswith("model.json")] or list(files)
     if len(main) != 1:
         raise ArtifactError(

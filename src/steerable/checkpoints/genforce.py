@@ -23,6 +23,7 @@ from .reading import (
     chosen,
     grown,
     last,
+    limit,
     listing,
     named,
     number,
@@ -32,7 +33,7 @@ from .reading import (
     under,
     vector,
 )
-from .tensorflow import FUSED
+from .tensorflow import fuses
 
 LAYOUT = "genforce and Hammer"
 OPTIONS = ("mapping_lr_mul", "fused_scale", "final_tanh", "use_wscale", "label_size", "conv_clamp")
@@ -112,7 +113,6 @@ def stylegan1_of(
     published(options, usual)
     grown(state, "synthesis.lod")
     tensors: dict[str, Tensor] = {}
-    fused = options.get("fused_scale", "auto")
     with reading("a StyleGAN of genforce's"):
         blocks = counted(state, "synthesis.output{}.weight".format)
         for b in range(blocks):
@@ -131,7 +131,7 @@ def stylegan1_of(
                     tensors["b4.const.const"] = last(state[STYLEGAN1], 3)
                 else:
                     weight = state[f"{at}.weight"]
-                    turned = ours == "conv0" and (fused is True or (fused == "auto" and 4 << b >= FUSED))
+                    turned = ours == "conv0" and fuses(options, 4 << b)
                     tensors[f"{part}.conv.weight"] = weight.flip(2, 3) if turned else weight
         for leaf in ("weight", "bias"):
             tensors[f"torgb.{leaf}"] = state[f"synthesis.output{blocks - 1}.{leaf}"]
@@ -175,14 +175,14 @@ def stylegan2_of(
                 _styled(state, tensors, f"synthesis.output{b}", f"{part}.torgb", False, not hammer)
             if f"synthesis.residual{b}.weight" in state:
                 tensors[f"{part}.skip"] = state[f"synthesis.residual{b}.weight"]
-        lr, clamp = _mapping(state, options, tensors), options.get("conv_clamp")
+        lr, clamp = _mapping(state, options, tensors), limit(options.get("conv_clamp"), "conv_clamp")
         if "mapping.label_weight" in state:
             tensors["mapping.embed"] = state["mapping.label_weight"]
         for theirs in ("mapping.LabelEmbed", "mapping.embedding"):
             if f"{theirs}.weight" in state:
                 for leaf in ("weight", "bias"):
                     tensors[f"mapping.embed.{leaf}"] = state[f"{theirs}.{leaf}"]
-        return stylegan2.Config.of(tensors, lr, None if clamp is None else number(clamp, "conv_clamp")), tensors, []
+        return stylegan2.Config.of(tensors, lr, clamp), tensors, []
 
 
 def _styled(

@@ -22,7 +22,7 @@ from ..errors import ArtifactError
 from ..foreign import Object
 from ..generators import stylegan2, stylegan2_critic, stylegan3
 from .checkpoint import Checkpoint
-from .reading import NO_MEAN, TOLD, chosen, inside, listing, named, number, prefixes, published, reading, under
+from .reading import NO_MEAN, TOLD, chosen, inside, limit, listing, named, number, prefixes, published, reading, under
 
 LAYOUT = "NVIDIA (PyTorch)"
 OPTIONS = (
@@ -120,7 +120,7 @@ def _told(made: Object | None, size: int, options: Mapping[str, Any], notes: lis
             if key not in options:
                 notes.append(TOLD.format(key, value, key))
     lr, clamp = options.get("mapping_lr", lr), options.get("conv_clamp", clamp)
-    return number(lr, "mapping_lr"), None if clamp is None else number(clamp, "conv_clamp")
+    return number(lr, "mapping_lr"), limit(clamp, "conv_clamp")
 
 
 # -- StyleGAN3 --------------------------------------------------------------------------------------------------------------------------

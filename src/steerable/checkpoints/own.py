@@ -8,14 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import artifact
+from .. import artifact, generators
 from ..errors import ArtifactError, SettingError
 from ..generators.opening import first_line
 from ..record import Record
 from .checkpoint import Checkpoint
 
 LAYOUT = "steerable"
-FAMILIES = ("stylegan2", "stylegan3", "stylegan1", "progan", "dcgan", "stylegan2_bilinear", "biggan", "resnetgan")
+FAMILIES = tuple(name for name in generators.FAMILIES if name != "mobilestylegan")  # which is of the catalogue alone
 REPEATED = ("depth", "num_layers")  # settings that count parts of a net, each of which has tensors
 
 

@@ -152,6 +152,11 @@ def number(value: Any, key: str) -> float:
     return float(value)
 
 
+def limit(value: Any, key: str) -> float | None:
+    """A setting that may be None, for no limit. Raises ArtifactError."""
+    return None if value is None else number(value, key)
+
+
 def last(tensor: Tensor, count: int) -> Tensor:
     """The last `count` axes; those before must have the length 1. Raises ArtifactError."""
     if tensor.ndim < count or any(n != 1 for n in tensor.shape[: tensor.ndim - count]):

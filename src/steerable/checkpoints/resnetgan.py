@@ -11,7 +11,7 @@ GongXinyuu, Sequential) or linearly (mimicry) is told by the wrapping; option `u
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -117,9 +117,12 @@ def _sequential(state: Mapping[str, Tensor]) -> Names:
 
 
 def _net(
-    state: Mapping[str, Tensor], names: object, kind: str, options: Mapping[str, object]
+    state: Mapping[str, Tensor],
+    names: Callable[[Mapping[str, Tensor]], Names],
+    kind: str,
+    options: Mapping[str, object],
 ) -> tuple[Config, dict[str, Tensor]]:
-    linear, blocks, (first, second, around), norms, (last_norm, last_conv) = names(state)  # type: ignore[operator]
+    linear, blocks, (first, second, around), norms, (last_norm, last_conv) = names(state)
     matrix, end = state[f"{linear}.weight"], state[f"{last_conv}.weight"]
     c = state[f"{blocks[0]}.{first}.weight"].shape[1]
     widths = (c, *(len(state[f"{b}.{second}.weight"]) for b in blocks))

@@ -4,7 +4,8 @@ Format   g_ema, perhaps g, d and latent_avg; or the generator behind "decoder." 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,7 +53,8 @@ def recognized(tree: foreign.Tree, options: Mapping[str, Any]) -> Checkpoint | N
     tensors, source = {}, dict(own)
     with reading("a StyleGAN2 of rosinality's"):
         taken = Taken(own)
-        _fill(taken, tensors, notes)
+        synthesis(taken, tensors, notes, NAMES)
+        _mapping(taken, tensors)
         taken.done(r".*\.kernel|.*optim.*")
         if mean is not None:
             _mean(mean, tensors, source, notes)
@@ -65,34 +67,59 @@ def recognized(tree: foreign.Tree, options: Mapping[str, Any]) -> Checkpoint | N
     return Checkpoint(LAYOUT, "stylegan2", config, tensors, source, held, notes, make)
 
 
-def _fill(own: Mapping[str, Tensor], tensors: dict[str, Tensor], notes: list[str]) -> None:
-    tensors["const"] = last(own["input.input"], 3)
+@dataclass(frozen=True)
+class Names:
+    """What a code that lists convolutions one after another calls their tensors: constant, noise maps, and what each convolution has."""
+
+    const: str
+    noise: str  # of layer {}
+    strength: str
+    weight: str
+    style: str
+    style_bias: str
+
+
+NAMES = Names("input.input", "noises.noise_{}", "noise.weight", "weight", "modulation.weight", "modulation.bias")
+
+
+def synthesis(own: Mapping[str, Tensor], tensors: dict[str, Tensor], notes: list[str], names: Names) -> None:
+    """Constant, convolutions and image heads, from "conv1", "to_rgb1", "convs.0", "convs.1", "to_rgbs.0" …"""
+    tensors["const"] = last(own[names.const], 3)
     height, width = tensors["const"].shape[1:]
-    blocks = 1 + counted(own, lambda i: f"convs.{2 * i}.conv.weight")
-    for i in range(2 * blocks - 1):
+
+    def styled(theirs: str, ours: str) -> None:
+        tensors[f"{ours}.weight"] = last(own[f"{theirs}.conv.{names.weight}"], 4)
+        tensors[f"{ours}.affine.weight"] = own[f"{theirs}.conv.{names.style}"]
+        tensors[f"{ours}.affine.bias"] = own[f"{theirs}.conv.{names.style_bias}"]
+
+    blocks = 1 + counted(own, lambda i: f"convs.{2 * i}.conv.{names.weight}")
+    for i, (theirs, ours, head, torgb) in enumerate(_chain(blocks, height)):
         b = (i + 1) // 2
-        theirs, ours = f"convs.{i - 1}" if i else "conv1", f"b{height << b}.{'conv0' if i % 2 else 'conv1'}"
-        _styled(own, tensors, f"{theirs}.conv", ours)
+        styled(theirs, ours)
         tensors[f"{ours}.bias"] = vector(own[f"{theirs}.activate.bias"])
-        tensors[f"{ours}.strength"] = own[f"{theirs}.noise.weight"].reshape(())
-        noise = own.get(f"noises.noise_{i}")
+        tensors[f"{ours}.strength"] = own[f"{theirs}.{names.strength}"].reshape(())
+        noise = own.get(names.noise.format(i))
         tensors[f"{ours}.noise"] = torch.zeros(height << b, width << b) if noise is None else last(noise, 2)
-        if i % 2 == 0:
-            head, part = f"to_rgbs.{b - 1}" if i else "to_rgb1", f"b{height << b}.torgb"
-            _styled(own, tensors, f"{head}.conv", part)
-            tensors[f"{part}.bias"] = vector(own[f"{head}.bias"])
-    if "noises.noise_0" not in own:
+        if head:
+            styled(head, torgb)
+            tensors[f"{torgb}.bias"] = vector(own[f"{head}.bias"])
+    if names.noise.format(0) not in own:
         notes.append(NO_NOISE)
+
+
+def _chain(blocks: int, height: int) -> Iterator[tuple[str, str, str, str]]:
+    """The convolutions, by their names there and here, each with the image head behind it ("" where there is none), likewise."""
+    for i in range(2 * blocks - 1):
+        block = f"b{height << (i + 1) // 2}"
+        head = "" if i % 2 else f"to_rgbs.{i // 2 - 1}" if i else "to_rgb1"
+        yield f"convs.{i - 1}" if i else "conv1", f"{block}.conv{1 - i % 2}", head, f"{block}.torgb"
+
+
+def _mapping(own: Mapping[str, Tensor], tensors: dict[str, Tensor]) -> None:
     dense = sorted(int(m[1]) for m in (re.fullmatch(r"style\.(\d+)\.weight", key) for key in own) if m)
     for i, j in enumerate(dense):
         for leaf in ("weight", "bias"):
             tensors[f"mapping.layers.{i}.{leaf}"] = own[f"style.{j}.{leaf}"]
-
-
-def _styled(own: Mapping[str, Tensor], tensors: dict[str, Tensor], theirs: str, ours: str) -> None:
-    tensors[f"{ours}.weight"] = last(own[f"{theirs}.weight"], 4)
-    for leaf in ("weight", "bias"):
-        tensors[f"{ours}.affine.{leaf}"] = own[f"{theirs}.modulation.{leaf}"]
 
 
 def _mean(mean: Tensor, tensors: dict[str, Tensor], source: dict[str, Tensor], notes: list[str]) -> None:
@@ -178,21 +205,18 @@ def written(found: Checkpoint, mean: Tensor) -> dict[str, Any]:
             state[f"style.{i + 1}.{leaf}"] = own[f"mapping.layers.{i}.{leaf}"].float() * (c.mapping_lr / LR)
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     filters = torch.outer(taps, taps) / 16  # of sum 4, since three of four pixels are zeros
-    for i in range(2 * len(c.widths) - 1):
-        b = (i + 1) // 2
-        theirs, ours = f"convs.{i - 1}" if i else "conv1", f"b{4 << b}.{'conv0' if i % 2 else 'conv1'}"
+    for i, (theirs, ours, head, torgb) in enumerate(_chain(len(c.widths), c.const[0])):
         _write(own, state, ours, f"{theirs}.conv")
         state[f"{theirs}.noise.weight"] = own[f"{ours}.strength"].reshape(1)
         state[f"{theirs}.activate.bias"] = own[f"{ours}.bias"]
         state[f"noises.noise_{i}"] = own[f"{ours}.noise"][None, None]
-        if i % 2:
+        if not head:
             state[f"{theirs}.conv.blur.kernel"] = filters
-        else:
-            head, part = f"to_rgbs.{b - 1}" if i else "to_rgb1", f"b{4 << b}.torgb"
-            _write(own, state, part, f"{head}.conv")
-            state[f"{head}.bias"] = own[f"{part}.bias"][None, :, None, None]
-            if i:
-                state[f"{head}.upsample.kernel"] = filters
+            continue
+        _write(own, state, torgb, f"{head}.conv")
+        state[f"{head}.bias"] = own[f"{torgb}.bias"][None, :, None, None]
+        if i:
+            state[f"{head}.upsample.kernel"] = filters
     return {
         "g_ema": {key: tensor.detach().float().contiguous().clone() for key, tensor in state.items()},
         "latent_avg": mean.detach().float().clone(),

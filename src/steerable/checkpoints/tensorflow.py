@@ -19,7 +19,7 @@ from ..generators import progan, stylegan1, stylegan2
 from ..generators.opening import counted
 from ..nn.stylegan_ops import EPSILON
 from .checkpoint import Checkpoint
-from .reading import NO_MEAN, Taken, grown, last, listing, number, published, reading
+from .reading import NO_MEAN, Taken, grown, last, limit, listing, number, published, reading
 
 LAYOUT = "NVIDIA (TensorFlow)"
 OPTIONS = ("label_size", "fused_scale", "mapping_lrmul", "conv_clamp")
@@ -156,7 +156,6 @@ def stylegan1_of(
     """From "4x4/Const/const", "Dense0/weight" …"""
     published(options, STYLEGAN1)
     tensors: dict[str, Tensor] = {}
-    fused = options.get("fused_scale", "auto")
     with reading("a StyleGAN"):
         blocks = 1 + counted(own, lambda b: f"{8 << b}x{8 << b}/Conv1/weight")
         for b in range(blocks):
@@ -173,23 +172,27 @@ def stylegan1_of(
                 if ours == "const":
                     tensors["b4.const.const"] = last(own["4x4/Const/const"], 3)
                 else:
-                    turned = ours == "conv0" and (fused is True or (fused == "auto" and size >= FUSED))
+                    turned = ours == "conv0" and fuses(options, size)
                     tensors[f"{part}.conv.weight"] = kernel(own[f"{at}/weight"], turned)
         tensors["torgb.weight"], tensors["torgb.bias"] = kernel(own["ToRGB_lod0/weight"]), own["ToRGB_lod0/bias"]
-        _mapping(own, tensors)
-        if "LabelConcat/weight" in own:
-            tensors["mapping.embed"] = own["LabelConcat/weight"]
-        lr = number(options.get("mapping_lrmul", 0.01), "mapping_lrmul")
-        return stylegan1.Config.of(tensors, lr), tensors, []
+        return stylegan1.Config.of(tensors, _mapping(own, options, tensors)), tensors, []
 
 
-def _mapping(own: Mapping[str, Tensor], tensors: dict[str, Tensor]) -> None:
-    """The dense layers of a mapping, and the mean w if it was kept."""
+def fuses(options: Mapping[str, Any], size: int) -> bool:
+    """Was the layer that doubles the map to this size one transposed convolution, its kernel turned around?"""
+    given = options.get("fused_scale", "auto")
+    return given is True or (given == "auto" and size >= FUSED)
+
+
+def _mapping(own: Mapping[str, Tensor], options: Mapping[str, Any], tensors: dict[str, Tensor]) -> float:
+    """The dense layers, what a label is joined by, and the mean w if it was kept; their learning rate."""
     for i in range(counted(own, "Dense{}/weight".format)):
         tensors[f"mapping.layers.{i}.weight"] = own[f"Dense{i}/weight"].transpose(0, 1)
         tensors[f"mapping.layers.{i}.bias"] = own[f"Dense{i}/bias"]
-    if "dlatent_avg" in own:
-        tensors["w_avg"] = own["dlatent_avg"]
+    for theirs, ours in (("LabelConcat/weight", "mapping.embed"), ("dlatent_avg", "w_avg")):
+        if theirs in own:
+            tensors[ours] = own[theirs]
+    return number(options.get("mapping_lrmul", 0.01), "mapping_lrmul")
 
 
 # -- StyleGAN2 --------------------------------------------------------------------------------------------------------------------------
@@ -226,17 +229,14 @@ def stylegan2_of(
                 _styled(own, tensors, head, f"{part}.torgb")
             if f"{at}/Skip/weight" in own:
                 tensors[f"{part}.skip"] = kernel(own[f"{at}/Skip/weight"])
-        _mapping(own, tensors)
-        if "LabelConcat/weight" in own:
-            tensors["mapping.embed"] = own["LabelConcat/weight"]
+        lr = _mapping(own, options, tensors)
         if "LabelEmbed/weight" in own:
             tensors["mapping.embed.weight"], tensors["mapping.embed.bias"] = (
                 own["LabelEmbed/weight"].transpose(0, 1),
                 own["LabelEmbed/bias"],
             )
-        clamp = options.get("conv_clamp")
-        lr = number(options.get("mapping_lrmul", 0.01), "mapping_lrmul")
-        return stylegan2.Config.of(tensors, lr, None if clamp is None else number(clamp, "conv_clamp")), tensors, []
+        clamp = limit(options.get("conv_clamp"), "conv_clamp")
+        return stylegan2.Config.of(tensors, lr, clamp), tensors, []
 
 
 def _styled(

@@ -63,12 +63,13 @@ def load(
         made = heads.load(name)
     elif name in names():
         entry = catalogue.entry(name)
-        made = _catalogued(entry, catalogue.fetch(name, progress))
+        found = _checkpoints().catalogued(entry, catalogue.fetch(name, progress))
+        made = found.generator(name)
         if entry.notice and name not in _said:
             _said.add(name)
             sys.stderr.write(f"{entry.notice}\n")
     elif Path(name).is_file():
-        found = import_module("..checkpoints", __package__).opened(name, part=part, options=options)
+        found = _checkpoints().opened(name, part=part, options=options)
         made = found.generator(Path(name).stem)
     else:
         raise UnknownName("generator", name, names())
@@ -76,12 +77,9 @@ def load(
     return made if where.type == "cpu" and dtype in (None, made.dtype) else made.to(where, dtype)
 
 
-def _catalogued(entry: catalogue.Entry, files: catalogue.Files) -> Generator:
-    """The generator of a catalogue entry."""
-    family = import_module(f".{entry.family}", __package__)
-    if hasattr(family, "from_catalogue"):
-        return family.from_catalogue(entry, files)
-    return import_module("..checkpoints", __package__).catalogued(entry, files).generator(entry.name)
+def _checkpoints() -> Any:
+    """The readers of files, which know the families, and so are imported when they are needed."""
+    return import_module("..checkpoints", __package__)
 
 
 def placed(device: str | torch.device) -> torch.device:

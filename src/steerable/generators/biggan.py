@@ -12,7 +12,6 @@ start, then for each normalization of each block the gains (1 is added where the
 Modules bear the names of their layers: linear, blocks.0, blocks.1 …, attention.3 where there is one, torgb.
 """
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,11 +24,12 @@ from torch import Tensor, nn
 
 from ..artifact import fingerprint
 from ..errors import SettingError, SpaceError
-from ..generator import Generator, Mark
+from ..generator import Mark
 from ..layer import Layer, State
 from ..moments import Moments
 from ..nn.residual import Attention
 from ..space import Latents, Space
+from .halved import Halved
 from .opening import filled, made
 from .resnetgan import Block, Head, scattered
 
@@ -172,7 +172,7 @@ def chain(config: Config) -> tuple[Layer, ...]:
 
 
 @final
-class BigGAN(Generator):
+class BigGAN(Halved):
     """z → w → w+ → s and a chain of residual blocks; see the top of this file."""
 
     def __init__(self, name: str, net: Net, mark: Mark | None = None):
@@ -186,7 +186,6 @@ class BigGAN(Generator):
         inputs: dict[str, tuple[int, ...]] = {"label": (c.classes,)} | ({"truncation": ()} if c.levels > 1 else {})
         mark = mark or fingerprint(net.state_dict())
         super().__init__(name, net, spaces=spaces, layers=layers, inputs=inputs, fingerprint=mark)
-        self.precision: torch.dtype | None = None  # of features; None for that of the weights
 
     # -- the chain ------------------------------------------------------------------------------------------------------------------
 
@@ -241,9 +240,8 @@ class BigGAN(Generator):
         psi = torch.as_tensor(psi, device=v.device, dtype=v.dtype)
         if not torch.isfinite(psi).all():
             raise SettingError("psi must be a finite number; 0.5 is usual, 1 changes nothing")
-        still = self._still(latents)
-        pulled = still + psi.reshape(-1, *(1,) * (v.ndim - 1)) * (v - still)
-        pulled = torch.where(psi.reshape(-1, *(1,) * (v.ndim - 1)) == 1, v, pulled)
+        still, share = self._still(latents), psi.reshape(-1, *(1,) * (v.ndim - 1))
+        pulled = torch.where(share == 1, v, still + share * (v - still))
         if cutoff is not None:
             below = f"0-{cutoff - 1}" if cutoff > 0 else None
             keep = self._where(latents.space.name, below) if below else torch.zeros_like(v[0], dtype=torch.bool)
@@ -305,12 +303,6 @@ class BigGAN(Generator):
     def finish(self, state: State, latents: Latents) -> Float[Tensor, "n 3 h w"]:
         assert state.rgb is not None
         return state.rgb.tanh()
-
-    def half(self) -> "BigGAN":
-        """A twin for previews: the same weights, features in bfloat16."""
-        twin = copy.copy(self)
-        twin.precision = torch.bfloat16
-        return twin
 
 
 def random(config: Config, seed: int = 0) -> BigGAN:

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..artifact import fingerprint
-from ..errors import SettingError, SpaceError
-from ..generator import Generator, Mark
+from ..errors import SettingError
+from ..generator import Mark
 from ..layer import Layer, State
-from ..space import Latents, Space
+from ..space import Latents
 from .opening import filled, made
+from .unstyled import Unstyled
 
 
 class Stage(NamedTuple):
@@ -64,10 +64,10 @@ class Net(nn.Module):
 
 
 @final
-class DCGAN(Generator):
+class DCGAN(Unstyled):
     """A plain chain: z, with `classes` > 0 a one-hot label appended to it, and nothing else to steer."""
 
-    def __init__(self, name: str, net: Net, mark: Mark):
+    def __init__(self, name: str, net: Net, mark: Mark | None = None):
         stages, classes = net.config.stages, net.config.classes
         d = stages[0].into - classes
         side, layers = 1, []
@@ -75,27 +75,13 @@ class DCGAN(Generator):
             side = (side - 1) * s.stride - 2 * s.padding + s.kernel
             style, reads = (slice(0, d), ("label",) if classes else ()) if i == 0 else (slice(0, 0), ())
             layers.append(Layer(f"blocks.{i}", (side, side), s.out, style=style, reads=reads))
-        super().__init__(
-            name,
-            net,
-            spaces=(Space("z", (d,)),),
-            layers=layers,
-            inputs={"label": (classes,)} if classes else {},
-            fingerprint=mark,
-        )
-
-    def _step(self, latents: Latents) -> Latents:
-        raise SpaceError(f"{self.name} has no space after {latents.space.name!r}")
-
-    def start(self, latents: Latents) -> State:
-        return State(latents.values.new_empty(len(latents), 0, 1, 1))
+        super().__init__(name, net, layers, d, classes, mark)
 
     def layer(self, i: int, state: State, latents: Latents, grad: bool) -> State:
         x, block = state.x, self.net.blocks[i]
         if i == 0:
-            z = latents.values
-            if "label" in self.inputs:
-                z = torch.cat([z, latents.inputs["label"].to(z)], 1)
+            label = self._label(latents)
+            z = latents.values if label is None else torch.cat([latents.values, label], 1)
             x = z[:, :, None, None].to(self.dtype)
         x = block.norm(block.conv(x))
         return State(x if i == len(self.layers) - 1 else F.relu(x))
@@ -106,14 +92,11 @@ class DCGAN(Generator):
     def half(self) -> "DCGAN":
         return self.to(dtype=torch.bfloat16)
 
-    def affines(self, space: str) -> dict[str, Tensor]:
-        if space != "z":
-            raise SpaceError(f"{self.name} has only the space 'z', not {space!r}")
+    def _matrix(self) -> Tensor:
         weight = self.net.blocks[0].conv.weight  # [d c 4 4]
-        return {"blocks.0": weight[: self.spaces[0].shape[0]].flatten(1).T}
+        return weight[: self.spaces[0].shape[0]].flatten(1).T
 
 
 def build(name: str, config: Config, tensors: Mapping[str, Tensor], mark: Mark | None = None) -> DCGAN:
     """A generator from tensors under our own names. Raises ArtifactError where they do not fit the configuration."""
-    net = filled(name, made(name, Net, config), tensors)
-    return DCGAN(name, net, mark or fingerprint(tensors))
+    return DCGAN(name, filled(name, made(name, Net, config), tensors), mark)

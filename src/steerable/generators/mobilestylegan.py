@@ -5,39 +5,42 @@ Matches  the networks that the package random-face distributes in OpenVINO's for
          pictures agree to 1e-4 (psi 0.7)
 Differs  no demodulation by style: the exported network has constants in its place. Constant gains are part of the weights here, the last
          Haar transform too; channels in front of a Haar transform are sorted by band (so s is sorted, too); each noise map is split
-         into a map of unit size and a strength, so that other maps can take its place
+         into a map of unit size and a strength, so that other maps can take its place (checkpoints/openvino.py reads them so)
 
 Layer 0 is constant·s → 3x3. An "up" layer is x·s → inverse Haar transform → ·s → depthwise 3x3 → 1x1, a "conv" layer x·s → depthwise
 3x3 → 1x1, each + noise + bias → leaky ReLU. The last layer is x·s → 1x1 to the colors of four pixels.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Map
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast, final
+from typing import Any, TypeVar, cast, final
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .. import artifact, cache, foreign
-from ..catalogue import Entry
-from ..errors import ArtifactError, SpaceError
-from ..generator import Generator
+from .. import artifact, cache
+from ..errors import ArtifactError
+from ..generator import Mark
 from ..layer import Layer, State
 from ..lending import check
 from ..method import Progress, quiet
-from ..nn.convolution import conv1x1
+from ..nn.convolution import coarsened, conv1x1, styled
+from ..nn.equalized import Linear, normalized
+from ..nn.stylegan_ops import NHWC, SLOPE
+from ..nn.wavelets import depthwise, haar_up, haar_up_, interleaved, pixels, pointwise
 from ..record import Record
-from ..space import Latents, Space
+from ..space import Latents
+from .opening import filled, made
+from .styled import Styled
 
 T = TypeVar("T")
-NHWC = torch.channels_last
-SLOPE = 0.2
 BATCHED = 32  # px up to which a batch is faster at once than picture by picture
 WHOLE = 128  # px up to which a layer is run at once
 ROWS = 64  # of a strip, at most
@@ -66,7 +69,7 @@ class StyledLayer(nn.Module):
         self.kind, self.size, self.split = kind, size, into if kind == "up" else 0
         inner, k = into // 4 if kind == "up" else into, 3 if kind == "first" else 1
         empty = lambda wanted, *shape: nn.Parameter(torch.empty(shape)) if wanted else None
-        self.affine = nn.Linear(d, self.split + inner)
+        self.affine = Linear(d, self.split + inner, gain=1.0)
         self.weight, self.bias = nn.Parameter(torch.empty(out, inner, k, k)), nn.Parameter(torch.empty(out))
         self.register_parameter("depthwise", empty(kind in ("up", "conv"), inner, 1, 3, 3))
         self.register_parameter("noise", empty(kind != "rgb", 1, 1, size, size))
@@ -76,7 +79,7 @@ class StyledLayer(nn.Module):
         """The layer as a plain formula: any batch, differentiable in every mode, nothing in place."""
         x = x.to(self.weight.dtype)
         if self.kind == "up":
-            x, s = haar_up(scaled(x, s[:, : self.split])), s[:, self.split :]
+            x, s = haar_up(styled(x, s[:, : self.split])), s[:, self.split :]
         y = self._convolved(x, s)
         if self.kind == "rgb":
             return interleaved(y)
@@ -111,15 +114,13 @@ class StyledLayer(nn.Module):
     def coarse(self, x: Tensor, s: Tensor, noise: Tensor | None) -> Tensor:
         """The layer at the lower resolution of x: about the area mean of what it is.
 
-        Only the ll band goes up, which is that mean exactly. Kernels keep their zeroth and second moments: a tap one fine pixel away,
-        k < 1 coarse ones, puts k² on the neighbor. Noise is averaged.
+        Only the ll band goes up, which is that mean exactly. Kernels keep their zeroth and second moments. Noise is averaged.
         """
-        k, side, x = (x.shape[-1] / self.size) ** 2, x.shape[-1], x.to(self.weight.dtype)
-        m = torch.tensor([[k, 0, 0], [1 - k, 1, 1 - k], [0, 0, k]], dtype=self.depthwise.dtype, device=x.device)
+        side, x = x.shape[-1], x.to(self.weight.dtype)
         if self.kind == "up":
             ll = self.split // 4
             x, s = x[:, :ll], s[:, :ll] * s[:, self.split :]
-        y = conv1x1(depthwise(x, m @ self.depthwise @ m.T, s), self.weight, self.bias)
+        y = conv1x1(depthwise(x, coarsened(self.depthwise, side / self.size), s), self.weight, self.bias)
         if torch.is_grad_enabled():
             return F.leaky_relu(y + self._grain(noise, side).to(y.dtype), SLOPE)
         if self.strength.item():
@@ -131,62 +132,13 @@ class StyledLayer(nn.Module):
 
     def _convolved(self, x: Tensor, s: Tensor) -> Tensor:
         if self.kind == "first":
-            return F.conv2d(scaled(x, s), self.weight, self.bias, padding=1)
+            return F.conv2d(styled(x, s), self.weight, self.bias, padding=1)
         if self.kind == "rgb":
             return pointwise(x, self.weight, self.bias, s)
         return conv1x1(depthwise(x, self.depthwise, s), self.weight, self.bias)
 
     def _noise(self, given: Tensor | None) -> Tensor:
         return self.noise if given is None else given
-
-
-def scaled(x: Tensor, s: Tensor) -> Tensor:
-    return x * s[:, :, None, None].to(x.dtype)
-
-
-def depthwise(x: Tensor, kernel: Tensor, s: Tensor) -> Tensor:
-    """The 3x3 convolution of x·s, channel by channel. For one sample s goes into the kernels, which are smaller than maps."""
-    if len(x) == 1:
-        return F.conv2d(x, (kernel * s[0, :, None, None, None]).to(x.dtype), padding=1, groups=len(kernel))
-    return F.conv2d(scaled(x, s), kernel.to(x.dtype), padding=1, groups=len(kernel))
-
-
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, s: Tensor) -> Tensor:
-    """The 1x1 convolution of x·s, likewise."""
-    if len(x) == 1:
-        return conv1x1(x, weight * s[0, :, None, None].to(weight.dtype), bias)
-    return conv1x1(scaled(x, s), weight, bias)
-
-
-def haar_up(x: Float[Tensor, "n bands h w"]) -> Float[Tensor, "n c y x"]:
-    """Twice the inverse Haar transform of channels sorted ll | h | v | d."""
-    n, c, h, w = x.shape
-    a, b = x.permute(0, 2, 3, 1).reshape(n, h, w, 2, c // 2).unbind(3)
-    a, b = torch.stack([a + b, a - b], 2).view(n, 2 * h, w, 2, c // 4).unbind(3)
-    return torch.stack([a + b, a - b], 3).view(n, 2 * h, 2 * w, c // 4).permute(0, 3, 1, 2)
-
-
-def haar_up_(x: Float[Tensor, "1 bands h w"], s: Float[Tensor, "1 bands"]) -> Float[Tensor, "1 c y x"]:
-    """haar_up(x·s), channels last, without gradients: each sum is written to its place at once."""
-    _, c, h, w = x.shape
-    a, b = scaled(x, s).permute(0, 2, 3, 1).view(h, w, 2, c // 2).unbind(2)
-    t, y = x.new_empty(h, 2, w, c // 2), x.new_empty(2 * h, w, 2, c // 4)
-    torch.add(a, b, out=t[:, 0])
-    torch.sub(a, b, out=t[:, 1])
-    a, b = t.view(2 * h, w, 2, c // 4).unbind(2)
-    torch.add(a, b, out=y[:, :, 0])
-    torch.sub(a, b, out=y[:, :, 1])
-    return y.view(1, 2 * h, 2 * w, c // 4).permute(0, 3, 1, 2)
-
-
-def pixels(y: Float[Tensor, "n 12 h w"]) -> Float[Tensor, "n h 2 w 2 3"]:
-    """A view of the last layer's numbers, row by row of the picture."""
-    return y.permute(0, 2, 3, 1).unflatten(3, (2, 2, 3)).permute(0, 1, 3, 2, 4, 5)
-
-
-def interleaved(y: Float[Tensor, "n 12 h w"]) -> Float[Tensor, "n 3 y x"]:
-    n, _, h, w = y.shape
-    return pixels(y).reshape(n, 2 * h, 2 * w, 3).permute(0, 3, 1, 2)
 
 
 def spread(do: Callable[..., T], work: Sequence[tuple[int, int, int]]) -> list[T]:
@@ -201,11 +153,28 @@ def spread(do: Callable[..., T], work: Sequence[tuple[int, int, int]]) -> list[T
         torch.set_num_threads(threads)  # new threads take over the number that was set last
 
 
+class Mapping(nn.ModuleList):
+    """z, normalized to unit mean square, then `depth` linear layers with leaky ReLU."""
+
+    def __init__(self, config: Config):
+        super().__init__(Linear(config.d, config.d, gain=1.0) for _ in range(config.depth))
+
+    def forward(self, z: Float[Tensor, "n d"], label: None = None) -> Float[Tensor, "n d"]:
+        x = normalized(z)
+        for linear in self:
+            x = F.leaky_relu(linear(x), SLOPE) * math.sqrt(2)
+        return x
+
+
 class Net(nn.Module):
+    """All weights: mapping, const, layers."""
+
+    w_avg = None  # such files hold no mean w
+
     def __init__(self, config: Config):
         super().__init__()
         d, widths = config.d, config.widths
-        self.mapping = nn.ModuleList(nn.Linear(d, d) for _ in range(config.depth))
+        self.config, self.mapping = config, Mapping(config)
         self.const = nn.Parameter(torch.empty(1, widths[0], 4, 4))
         layers = [StyledLayer("first", widths[0], widths[0], 4, d)]
         for i, (into, out) in enumerate(zip(widths, widths[1:], strict=False)):
@@ -221,56 +190,36 @@ class Net(nn.Module):
 class Heads(Record):
     """Linear maps to RGB for previews, by position in `layers`: from the scaled channels in front of that layer and of the last, and 1."""
 
-    maps: Mapping[str, Float[Tensor, "3 k"]]
+    maps: Map[str, Float[Tensor, "3 k"]]
+
+
+def chain(net: Net) -> tuple[Layer, ...]:
+    """The layers, each with a row of its own."""
+    layers, at = list[Layer](), 0
+    for i, part in enumerate(net.styled):
+        size, style = (part.size, part.size), slice(at, at := at + len(part.affine.bias))
+        if part.kind == "rgb":
+            layers.append(Layer("rgb", (2 * part.size, 2 * part.size), 3, i, style))
+        else:
+            name = f"{'up' if part.kind == 'up' else 'conv'}{part.size}"
+            layers.append(Layer(name, size, len(part.bias), i, style, (f"noise.{name}",)))
+    return tuple(layers)
 
 
 @final
-class MobileStyleGAN(Generator):
+class MobileStyleGAN(Styled):
     """z → w → w+ → s and a trunk of layers without image heads; see the top of this file."""
 
     net: Net
 
-    def __init__(self, name: str, net: Net, fingerprint: str):
-        layers, at = [], 0
-        for i, part in enumerate(net.styled):
-            style = slice(at, at := at + part.affine.out_features)
-            if part.kind == "rgb":
-                layers.append(Layer("rgb", (2 * part.size, 2 * part.size), 3, i, style))
-            else:
-                label = f"{'up' if part.kind == 'up' else 'conv'}{part.size}"
-                size = (part.size, part.size)
-                layers.append(Layer(label, size, len(part.bias), i, style, (f"noise.{label}",)))
-        d = net.styled[0].affine.in_features
-        spaces = (
-            Space("z", (d,)),
-            Space("w", (d,)),
-            Space("w+", (len(layers), d), affine=True),
-            Space("s", (at,), affine=True),
-        )
-        inputs = {name: (1, *layer.size) for layer in layers for name in layer.reads}
-        net = net.to(memory_format=NHWC)  # pyright: ignore[reportCallIssue]
-        super().__init__(name, net, spaces=spaces, layers=layers, inputs=inputs, fingerprint=fingerprint)
-        self.deep = max(1, len(layers) - 5)
+    def __init__(self, name: str, net: Net, mark: Mark | None = None):
+        net, d = net.to(memory_format=NHWC), net.config.d  # pyright: ignore[reportCallIssue]
+        super().__init__(name, net, chain(net), d, d, mark=mark)
+        self.deep = max(1, len(self.layers) - 5)
         self._kept: dict[str, Heads | None] = {}  # shared with twins
 
-    # -- codes ----------------------------------------------------------------------------------------------------------------------
-
-    def _step(self, latents: Latents) -> Latents:
-        v = latents.values
-        match latents.space.name:
-            case "z":
-                v = v * (v.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-                for linear in self.net.mapping:
-                    v = F.leaky_relu(linear(v), SLOPE) * math.sqrt(2)
-                return latents.at(v, self.space("w"))
-            case "w":
-                return latents.at(v[:, None].expand(-1, len(self.layers), -1).clone(), self.space("w+"))
-        return latents.at(torch.cat([p.affine(v[:, i]) for i, p in enumerate(self.net.styled)], 1), self.space("s"))
-
-    def affines(self, space: str) -> dict[str, Float[Tensor, "c d"]]:
-        if space not in ("w", "w+"):
-            raise SpaceError(f"{self.name} has affine maps out of 'w' and 'w+', not out of {space!r}")
-        return {layer.name: part.affine.weight for layer, part in zip(self.layers, self.net.styled, strict=True)}
+    def _part(self, layer: Layer) -> Any:
+        return self.net.styled[self.layers.index(layer)]
 
     # -- the fold -------------------------------------------------------------------------------------------------------------------
 
@@ -419,7 +368,7 @@ def fit_heads(generator: MobileStyleGAN, n: int = 96, seed: int = 7, progress: P
             picture = fast.tail(until, states[until], latents)
             for i in g.previews:
                 x, before = g._ahead(i, states[i], latents)
-                known = [scaled(states[i].x, before), scaled(x, g._owns(last, latents)[0]), torch.ones_like(x[:, :1])]
+                known = [styled(states[i].x, before), styled(x, g._owns(last, latents)[0]), torch.ones_like(x[:, :1])]
                 side, step = x.shape[-1], max(1, x.shape[-1] // GRID)
                 wanted = F.adaptive_avg_pool2d(picture, side)
                 a, b = (t[0, :, ::step, ::step].flatten(1) for t in (torch.cat(known, 1), wanted))
@@ -432,99 +381,18 @@ def fit_heads(generator: MobileStyleGAN, n: int = 96, seed: int = 7, progress: P
     return heads
 
 
-# -- weights ------------------------------------------------------------------------------------------------------------------------
+# -- making and reading -----------------------------------------------------------------------------------------------------------------
 
 
-def from_catalogue(entry: Entry, files: Mapping[str, Path]) -> MobileStyleGAN:
-    """The generator in {Mapping,Synthesis}Network.{xml,bin}. Raises ArtifactError for other networks."""
-    read = Reader({}, {})
-    for part in ("Mapping", "Synthesis"):
-        paths = [p for end in ("xml", "bin") for k, p in files.items() if k.endswith(f"{part}Network.{end}")]
-        if len(paths) != 2:
-            raise ArtifactError(
-                f"{entry.name}: {part}Network.xml and its .bin are needed; there is: {', '.join(files) or 'nothing'}"
-            )
-        found = foreign.read(paths[0], beside={"bin": paths[1].read_bytes()})
-        read.tensors.update({f"{part}:{name}": tensor for name, tensor in found.value.items()})
-        read.graph.update({f"{part}:{node.name}": node for node in found.graph})
-    try:
-        net = assembled(read)
-    except (KeyError, IndexError, RuntimeError) as error:
-        raise ArtifactError(f"{entry.name}: these are not the networks of MobileStyleGAN ({error})") from error
-    return MobileStyleGAN(entry.name, net, artifact.fingerprint(read.tensors))
-
-
-@dataclass(frozen=True)
-class Reader:
-    """The constants of both networks, addressed by the operation that reads them."""
-
-    tensors: dict[str, Tensor]
-    graph: dict[str, foreign.Node]
-
-    def __call__(self, operation: str, port: int = 1, part: str = "Synthesis") -> Tensor:
-        return self.tensors[f"{part}:{self.graph[f'{part}:{operation}'].inputs[port]}"]
-
-
-def assembled(read: Reader) -> Net:
-    """Our net from their constants. The numbers in the names of operations rise by 100 from one size to the next."""
-    state: dict[str, Tensor] = {"const": read("Expand_9", 0)}
-    for i in range(8):
-        state[f"mapping.{i}.weight"] = read(f"MatMul_{8 + 11 * i}", 1, "Mapping")
-        state[f"mapping.{i}.bias"] = read(f"Reshape_{14 + 11 * i}", 0, "Mapping")
-
-    def layer(i: int, affines: Iterable[int], gain: Tensor, conv: int, spatial: int | None = None) -> None:
-        own = {"affine.weight": torch.cat([read(f"Gemm_{k}/WithoutBiases") for k in affines])}
-        own["affine.bias"] = torch.cat([read(f"Gemm_{k}")[0] for k in affines])
-        own["weight"] = read(f"Conv_{conv}") * gain
-        if spatial is not None:
-            own["depthwise"] = read(f"Conv_{spatial}").flatten(0, 1)
-        if i < 15:
-            noise, own["bias"] = read(f"Add_{conv + 19}"), read(f"Add_{conv + 20}").flatten()
-            own["strength"] = noise.square().mean().sqrt()
-            own["noise"] = noise / own["strength"].clamp_min(1e-12)
-        state.update({f"layers.{i}.{name}": tensor for name, tensor in own.items()})
-
-    layer(0, [11], read("Mul_19"), 21)
-    for b in range(7):
-        o = 100 * b
-        layer(
-            2 * b + 1, [52 + o, 77 + o], read(f"Mul_{85 + o}") / 2, 88 + o, 87 + o
-        )  # haar_up is twice their transform
-        layer(2 * b + 2, [110 + o], read(f"Mul_{118 + o}"), 121 + o, 120 + o)
-    layer(15, [743], read("Mul_751"), 753)
-
-    order = bands(12)
-    haar = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2  # pixels from ll, h, v, d
-    weight, bias = state["layers.15.weight"][order].view(4, 3, -1), read("Add_754").flatten()[order].view(4, 3)
-    state["layers.15.weight"] = torch.einsum("pb,bck->pck", haar, weight).reshape(12, -1, 1, 1)
-    state["layers.15.bias"] = (haar @ bias).flatten()
-    for i in range(1, 15, 2):
-        order = bands(len(state[f"layers.{i - 1}.bias"]))
-        for name in ("weight", "bias"):  # what makes the channels, and what scales them
-            made, scales = state[f"layers.{i - 1}.{name}"], state[f"layers.{i}.affine.{name}"]
-            state[f"layers.{i - 1}.{name}"] = made[order]
-            state[f"layers.{i}.affine.{name}"] = torch.cat([scales[: len(order)][order], scales[len(order) :]])
-    return filled(Config(), state)
-
-
-def bands(c: int) -> Tensor:
-    """Where ll | h | v | d lie among c channels of the file: there all ll come first, then (v, h, d) for one after another."""
-    v = c // 4 + 3 * torch.arange(c // 4)
-    return torch.cat([torch.arange(c // 4), v + 1, v, v + 2])
-
-
-def filled(config: Config, state: Mapping[str, Tensor]) -> Net:
-    with torch.device("meta"):
-        net = Net(config)
-    net.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
-    return net
+def build(name: str, config: Config, tensors: Map[str, Tensor], mark: Mark | None = None) -> MobileStyleGAN:
+    """A generator from tensors under our own names. Raises ArtifactError where they do not fit the configuration."""
+    return MobileStyleGAN(name, filled(name, made(name, Net, config), tensors), mark)
 
 
 def untrained(config: Config | None = None, seed: int = 0) -> MobileStyleGAN:
     """A net of this architecture with seeded random weights: for tests and measurements without downloads."""
     config, source = config or Config(), torch.Generator().manual_seed(seed)
-    with torch.device("meta"):
-        empty = Net(config)
+    empty = made("mobilestylegan-random", Net, config)
     halved = [f"layers.{i}.weight" for i, part in enumerate(empty.styled) if part.kind in ("up", "rgb")]
     spread = {"const": 1.0, "noise": 1.0, "strength": 0.1, "bias": 0.1, "depthwise": 1 / 3}
     state = {}
@@ -532,4 +400,4 @@ def untrained(config: Config | None = None, seed: int = 0) -> MobileStyleGAN:
         scale = spread.get(name.rpartition(".")[2]) or math.sqrt((1 + ("layers" in name)) / math.prod(tensor.shape[1:]))
         scale *= 0.2 if "affine" in name else 0.5 if name in halved else 1
         state[name] = torch.randn(tensor.shape, generator=source) * scale + name.endswith("affine.bias")
-    return MobileStyleGAN("mobilestylegan-random", filled(config, state), artifact.fingerprint(state))
+    return build("mobilestylegan-random", config, state)

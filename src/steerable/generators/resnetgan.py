@@ -11,7 +11,6 @@ Differs  normalization uses the stored statistics; spectral normalization is par
 Modules bear the names of their layers: linear, blocks.0, blocks.1 …, attention.1 where there is one, torgb.
 """
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +20,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..artifact import fingerprint
-from ..errors import SettingError, SpaceError
-from ..generator import Generator, Mark
+from ..errors import SettingError
+from ..generator import Mark
 from ..layer import Layer, State
+from ..nn.equalized import Conv
 from ..nn.residual import Attention, Norm, doubled
-from ..space import Latents, Space
+from ..space import Latents
+from .halved import Halved
 from .opening import filled, made
-from .progan import Conv
+from .unstyled import Unstyled
 
 
 @dataclass(frozen=True)
@@ -202,31 +202,15 @@ def chain(config: Config) -> tuple[Layer, ...]:
 
 
 @final
-class ResNetGAN(Generator):
+class ResNetGAN(Unstyled, Halved):
     """z and a chain of residual blocks; see the top of this file."""
 
     def __init__(self, name: str, net: Net, mark: Mark | None = None):
-        config = net.config
-        super().__init__(
-            name,
-            net,
-            spaces=(Space("z", (config.z_dim,)),),
-            layers=chain(config),
-            inputs={"label": (config.classes,)} if config.classes else {},
-            fingerprint=mark or fingerprint(net.state_dict()),
-        )
-        self.precision: torch.dtype | None = None  # of features; None for that of the weights
+        c = net.config
+        super().__init__(name, net, chain(c), c.z_dim, c.classes, mark)
 
-    def _step(self, latents: Latents) -> Latents:
-        raise SpaceError(f"{self.name} has no space after {latents.space.name!r}")
-
-    def affines(self, space: str) -> dict[str, Float[Tensor, "c d"]]:
-        if space != "z":
-            raise SpaceError(f"{self.name} has only the space 'z', not {space!r}")
-        return {"linear": self.net.linear.weight}
-
-    def start(self, latents: Latents) -> State:
-        return State(latents.values.new_empty(len(latents), 0, 1, 1))
+    def _matrix(self) -> Float[Tensor, "c d"]:
+        return self.net.linear.weight
 
     def layer(self, i: int, state: State, latents: Latents, grad: bool) -> State:
         here, x = self.layers[i], state.x
@@ -239,21 +223,12 @@ class ResNetGAN(Generator):
         elif kind == "attention":
             y = part(x)
         else:
-            label = latents.inputs.get("label")
-            if label is None and self.inputs:
-                raise SettingError(f"{self.name} needs an input 'label' [n {self.net.config.classes}]")
-            y = part(x, self.net.tables[int(number)](label if self.inputs else None), None, grad)
+            y = part(x, self.net.tables[int(number)](self._label(latents)), None, grad)
         return State(y.to(self.precision or self.dtype))
 
     def finish(self, state: State, latents: Latents) -> Float[Tensor, "n 3 h w"]:
         assert state.rgb is not None
         return state.rgb.tanh()
-
-    def half(self) -> "ResNetGAN":
-        """A twin for previews: the same weights, features in bfloat16."""
-        twin = copy.copy(self)
-        twin.precision = torch.bfloat16
-        return twin
 
 
 def random(config: Config, seed: int = 0) -> ResNetGAN:

@@ -3,7 +3,7 @@
 Paper    Karras, Laine, Aila, A Style-Based Generator Architecture for Generative Adversarial Networks, CVPR 2019 (arXiv:1812.04948)
 Matches  mapping, learned constant, noise, adaptive instance normalization (eq. 1), blurred up-sampling, truncation towards the mean w
 Differs  image heads of smaller sizes, which only training uses, are left out. Up-sampling and the 3x3 convolution after it are one
-         transposed 4x4 convolution, other large ones take fewer multiplications (nn/winograd.py). Noise is what the file holds unless an
+         transposed 4x4 convolution, other large ones take fewer multiplications (nn/equalized.py). Noise is what the file holds unless an
          edit says otherwise
 
 The columns of s are what the affine maps say: for each channel the scale (1 is added where it is used), then for each channel the bias.
@@ -20,16 +20,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..artifact import fingerprint
 from ..errors import SettingError
 from ..generator import Mark
 from ..layer import Layer, State
+from ..nn.convolution import separable
+from ..nn.equalized import Conv, Linear, normalized
 from ..nn.stylegan_ops import EPSILON, SLOPE
-from ..space import Latents, Space
+from ..space import Latents
 from .opening import counted, filled, made
-from .progan import Conv, normalized, widths
-from .styled import Styled
-from .stylegan2 import Linear
+from .progan import widths
+from .styled import Styled, begun
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,7 @@ class StyledLayer(nn.Module):
 
 def blurred(x: Float[Tensor, "n c h w"], tap: float, bias: Float[Tensor, " c"] | None) -> Float[Tensor, "n c h w"]:
     """Filtered by [tap, 1 - 2 tap, tap] both ways, with zeros around; then a bias."""
-    f = torch.tensor([tap, 1 - 2 * tap, tap], dtype=x.dtype, device=x.device)
-    return F.conv2d(x, torch.outer(f, f).expand(x.shape[1], 1, 3, 3), bias, padding=1, groups=x.shape[1])
+    return F.conv2d(x, separable((tap, 1 - 2 * tap, tap), x), bias, padding=1, groups=x.shape[1])
 
 
 def stylized(x: Float[Tensor, "n c h w"], s: Float[Tensor, "n styles"], grad: bool) -> Float[Tensor, "n c h w"]:
@@ -160,6 +159,7 @@ def stylized(x: Float[Tensor, "n c h w"], s: Float[Tensor, "n styles"], grad: bo
         x = x - x.mean((2, 3), keepdim=True)
         scale = scale[:, :, None, None].to(x.dtype) * (x.square().mean((2, 3), keepdim=True) + EPSILON).rsqrt()
         return x * scale + bias[:, :, None, None].to(x.dtype)
+    scale, bias = (t.to(torch.promote_types(x.dtype, torch.float32)) for t in (scale, bias))
     # Of one sample, batch normalization in training is the same, and fast.
     ys = [F.batch_norm(x[n : n + 1], None, None, scale[n], bias[n], training=True, eps=EPSILON) for n in range(len(x))]
     return ys[0] if len(ys) == 1 else torch.cat(ys)
@@ -198,22 +198,8 @@ class StyleGAN1(Styled):
     """z → w → w+ → s and a chain of styled layers; see the top of this file."""
 
     def __init__(self, name: str, net: Net, mark: Mark | None = None):
-        config, layers = net.config, chain(net.config)
-        spaces = (
-            Space("z", (config.z_dim,)),
-            Space("w", (config.w_dim,)),
-            Space("w+", (len(layers) - 1, config.w_dim), affine=True),
-            Space("s", (layers[-2].style.stop,), affine=True),
-        )
-        super().__init__(
-            name,
-            net,
-            spaces=spaces,
-            layers=layers,
-            inputs=({"label": (config.c_dim,)} if config.c_dim else {})
-            | {f"noise.{layer.name}": (1, *layer.size) for layer in layers[:-1]},
-            fingerprint=mark or fingerprint(net.state_dict()),
-        )
+        c = net.config
+        super().__init__(name, net, chain(c), c.z_dim, c.w_dim, c.c_dim, mark)
 
     # -- the fold -------------------------------------------------------------------------------------------------------------------
 
@@ -249,13 +235,7 @@ def random(config: Config, seed: int = 0) -> StyleGAN1:
         for name, p in [*net.named_parameters(), *net.named_buffers()]:
             small = name.endswith(("bias", "strength"))
             p.copy_(torch.randn(p.shape, generator=source) * (0.1 if small else 1.0))
-        for layer in net.mapping.layers:
-            layer.weight.div_(layer.lr)
-            layer.bias.div_(layer.lr)
-        z, label = torch.randn(1000, config.z_dim, generator=source), None
-        if config.c_dim:
-            label = torch.eye(config.c_dim)[torch.arange(1000) % config.c_dim]
-        net.w_avg.copy_(net.mapping(z, label).mean(0))
+    begun(net, config.c_dim, source)
     return StyleGAN1(f"stylegan1-random{4 << len(config.widths) - 1}", net)
 
 

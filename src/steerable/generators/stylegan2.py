@@ -21,29 +21,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..artifact import fingerprint
 from ..errors import SettingError
 from ..generator import Mark
 from ..layer import Layer, State
 from ..nn import winograd
 from ..nn.convolution import conv1x1
-from ..nn.stylegan_ops import (
-    SLOPE,
-    Tabled,
-    demodulation,
-    ended,
-    fixed,
-    folded,
-    folds,
-    laid,
-    power,
-    scaled,
-    to_rgb,
-    upsampled,
-)
-from ..space import Latents, Space
+from ..nn.equalized import Linear, normalized
+from ..nn.stylegan_ops import SLOPE, demodulation, ended, folded, folds, laid, power, scaled, to_rgb, upsampled
+from ..nn.tabled import Tabled, fixed
+from ..space import Latents
 from .opening import counted, filled, made
-from .styled import Styled
+from .progan import widths
+from .styled import Styled, begun
 
 BATCHED = 32  # px up to which a batch is faster at once than picture by picture
 
@@ -76,10 +65,7 @@ class Config:
     @classmethod
     def square(cls, resolution: int, base: int, most: int = 512, **rest: Any) -> "Config":
         """From 4x4 to resolution x resolution px, with base / size channels at each size, at most `most`."""
-        blocks = int(resolution).bit_length() - 2
-        if resolution < 4 or resolution != 2 << blocks:
-            raise SettingError(f"resolution is a power of two from 4 px up; got {resolution}")
-        return cls(tuple(min(base // (4 << b), most) for b in range(blocks)), **rest)
+        return cls(widths(resolution, base, most), **rest)
 
     @classmethod
     def f(cls, resolution: int = 1024, **rest: Any) -> "Config":
@@ -127,18 +113,6 @@ class Config:
         return tuple((self.const[0] << b, self.const[1] << b) for b in range(len(self.widths)))
 
 
-class Linear(nn.Module):
-    """y = x (gain · weight)ᵀ + lr · bias."""
-
-    def __init__(self, into: int, out: int, lr: float = 1.0):
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.empty(out, into)), nn.Parameter(torch.empty(out))
-        self.lr, self.gain = lr, lr / math.sqrt(into)
-
-    def forward(self, x: Float[Tensor, "n i"]) -> Float[Tensor, "n o"]:
-        return torch.addmm(self.bias, x, self.weight.T, beta=self.lr, alpha=self.gain)
-
-
 class MappingNet(nn.Module):
     """z and label to w: each normalized to unit mean square (or both as one), then `depth` linear layers with leaky ReLU."""
 
@@ -158,16 +132,12 @@ class MappingNet(nn.Module):
     def forward(self, z: Float[Tensor, "n z"], label: Float[Tensor, "n c"] | None = None) -> Float[Tensor, "n w"]:
         if self.joined and label is not None:
             z = torch.cat([z, label.to(z.dtype) @ self.embed], 1)
-        x = _normalized(z)
+        x = normalized(z)
         if self.embed is not None and not self.joined and label is not None:
-            x = torch.cat([x, _normalized(self.embed(label.to(z.dtype)))], 1)
+            x = torch.cat([x, normalized(self.embed(label.to(z.dtype)))], 1)
         for layer in self.layers:
             x = nn.functional.leaky_relu(layer(x), SLOPE) * math.sqrt(2)
         return x
-
-
-def _normalized(x: Tensor) -> Tensor:
-    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class StyledConv(Tabled):
@@ -208,11 +178,7 @@ class StyledConv(Tabled):
         weight, up, cpu = self.weight, self.up, x.device.type == "cpu"
         (o, i), (h, w) = weight.shape[:2], x.shape[2:]
         if cpu and not up and fixed(weight) and winograd.suits(x, weight):
-            u = self.table("winograd", weight, winograd.transformed)
-            if not grad:
-                return ended(winograd.convolved(x, s, u), d, bias, noise, grad)
-            back = self.table("winograd back", weight, winograd.turned)
-            return ended(winograd.Convolved.apply(x * s[:, :, None, None], u, back), d, bias, noise, grad)
+            return ended(self.quick(x, weight, grad, s), d, bias, noise, grad)
         fold = cpu and not grad and folds(o, i, h * w, (1 + 3 * up) * h * w)
         dtype = weight.dtype if fold else x.dtype  # folding before rounding is more exact
         weight = self.table(f"laid {dtype}", weight, partial(laid, up=up, dtype=dtype))
@@ -286,23 +252,9 @@ class StyleGAN2(Styled):
     net: Net
 
     def __init__(self, name: str, net: Net, mark: Mark | None = None):
-        config, layers = net.config, chain(net.config)
-        inputs = {r: (1, *layer.size) for layer in layers for r in layer.reads}
-        spaces = (
-            Space("z", (config.z_dim,)),
-            Space("w", (config.w_dim,)),
-            Space("w+", (1 + max(layer.row or 0 for layer in layers), config.w_dim), affine=True),
-            Space("s", (layers[-1].style.stop,), affine=True),
-        )
-        super().__init__(
-            name,
-            net,
-            spaces=spaces,
-            layers=layers,
-            inputs=({"label": (config.c_dim,)} if config.c_dim else {}) | inputs,
-            fingerprint=mark or fingerprint(net.state_dict()),
-        )
-        self.deep = next((i for i, layer in enumerate(layers) if max(layer.size) > BATCHED), len(layers))
+        c = net.config
+        super().__init__(name, net, chain(c), c.z_dim, c.w_dim, c.c_dim, mark)
+        self.deep = next((i for i, layer in enumerate(self.layers) if max(layer.size) > BATCHED), len(self.layers))
 
     # -- the fold -------------------------------------------------------------------------------------------------------------------
 
@@ -366,11 +318,5 @@ def random(config: Config, seed: int = 0) -> StyleGAN2:
             p.copy_(torch.randn(p.shape, generator=source) * (1.0 if p.ndim > 1 else 0.1))
             if name.endswith("affine.bias"):
                 p.add_(1.0)
-        for layer in net.mapping.layers:
-            layer.weight.div_(layer.lr)
-            layer.bias.div_(layer.lr)
-        z, label = torch.randn(1000, config.z_dim, generator=source), None
-        if config.c_dim:
-            label = torch.eye(config.c_dim)[torch.arange(1000) % config.c_dim]
-        net.get_buffer("w_avg").copy_(net.mapping(z, label).mean(0))
+    begun(net, config.c_dim, source)
     return StyleGAN2(f"stylegan2-random{config.sizes[-1][0]}", net)

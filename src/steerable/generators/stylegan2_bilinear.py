@@ -17,17 +17,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..artifact import fingerprint
 from ..errors import SettingError
 from ..generator import Mark
 from ..layer import Layer, State
-from ..nn.convolution import conv1x1
+from ..nn.convolution import conv1x1, separable, styled
+from ..nn.equalized import Linear
+from ..nn.residual import doubled
 from ..nn.stylegan_ops import SLOPE, demodulation, power
-from ..space import Latents, Space
+from ..space import Latents
 from . import stylegan2
 from .opening import counted, filled, made
 from .styled import Styled
-from .stylegan2 import Linear
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ class Styling(nn.Module):
 
     def __init__(self, config: Config, into: int, out: int, kernel: int):
         super().__init__()
-        self.affine = Linear(config.d, into)
-        self.affine.gain = 1.0
+        self.affine = Linear(config.d, into, gain=1.0)
         self.weight = nn.Parameter(torch.empty(out, into, kernel, kernel))
 
 
@@ -81,7 +80,7 @@ class Conv(Styling):
         self, x: Float[Tensor, "n i h w"], s: Float[Tensor, "n i"], noise: Float[Tensor, "n 1 h w"] | None
     ) -> Float[Tensor, "n o h w"]:
         d = demodulation(s, power(self.weight)).to(x.dtype)
-        y = F.conv2d(x * s[:, :, None, None].to(x.dtype), self.weight.to(x.dtype), padding=1) * d[:, :, None, None]
+        y = F.conv2d(styled(x, s), self.weight.to(x.dtype), padding=1) * d[:, :, None, None]
         y = y + self.bias[:, None, None].to(x.dtype)
         if noise is not None:
             y = y + (noise * self.strength[:, None, None]).to(x.dtype)
@@ -116,15 +115,9 @@ def chain(config: Config) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def doubled(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c y x"]:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
 def blurred(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     """Filtered by [1 2 1] both ways, with the picture mirrored at its edges."""
-    taps = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
-    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, groups=x.shape[1])
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), separable((0.25, 0.5, 0.25), x), groups=x.shape[1])
 
 
 @final
@@ -132,21 +125,8 @@ class StyleGAN2Bilinear(Styled):
     """z → w → w+ → s and a chain of styled convolutions; see the top of this file."""
 
     def __init__(self, name: str, net: Net, mark: Mark | None = None):
-        config, layers = net.config, chain(net.config)
-        spaces = (
-            Space("z", (config.d,)),
-            Space("w", (config.d,)),
-            Space("w+", (len(config.widths), config.d), affine=True),
-            Space("s", (layers[-1].style.stop,), affine=True),
-        )
-        super().__init__(
-            name,
-            net,
-            spaces=spaces,
-            layers=layers,
-            inputs={r: (1, *layer.size) for layer in layers for r in layer.reads},
-            fingerprint=mark or fingerprint(net.state_dict()),
-        )
+        c = net.config
+        super().__init__(name, net, chain(c), c.d, c.d, mark=mark)
 
     def start(self, latents: Latents) -> State:
         return State(self.net.const.to(self.precision or self.dtype).expand(len(latents), -1, -1, -1))
@@ -155,10 +135,10 @@ class StyleGAN2Bilinear(Styled):
         here, x = self.layers[i], state.x
         s, part = latents.values[:, here.style], self._part(here)
         if here.head:
-            rgb = conv1x1((x * s[:, :, None, None].to(x.dtype)).to(self.dtype), part.weight)
-            return State(x, rgb if state.rgb is None else blurred(doubled(state.rgb)) + rgb)
+            rgb = conv1x1(styled(x, s).to(self.dtype), part.weight)
+            return State(x, rgb if state.rgb is None else blurred(doubled(state.rgb, linear=True)) + rgb)
         if here.name.endswith("conv0") and i > 0:
-            x = doubled(x)
+            x = doubled(x, linear=True)
         return State(part(x, s, latents.inputs.get(f"noise.{here.name}")), state.rgb)
 
     def finish(self, state: State, latents: Latents) -> Float[Tensor, "n 3 h w"]:

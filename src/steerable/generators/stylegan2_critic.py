@@ -17,9 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import SettingError
+from ..nn.convolution import separable
+from ..nn.equalized import Linear, normalized
 from ..nn.stylegan_ops import SLOPE
 from .opening import counted, filled, made
-from .stylegan2 import Linear
 
 GAIN = math.sqrt(2)  # of a leaky ReLU
 HALF = math.sqrt(0.5)  # so that the sum of two paths keeps its size
@@ -82,8 +83,7 @@ class Conv(nn.Module):
 
 def filtered(x: Float[Tensor, "n c h w"], padding: int, stride: int) -> Float[Tensor, "n c y x"]:
     """Through the [1 3 3 1] filter of unit sum, in both directions."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8
-    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
+    kernel = separable((0.125, 0.375, 0.375, 0.125), x)
     return F.conv2d(x, kernel, padding=padding, stride=stride, groups=x.shape[1])
 
 
@@ -97,8 +97,7 @@ class Labels(nn.Module):
         self.layers = nn.ModuleList(Linear(d, d, config.mapping_lr) for _ in range(config.depth))
 
     def forward(self, label: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
-        x = self.embed(label)
-        x = x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        x = normalized(self.embed(label))
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE) * GAIN
         return x

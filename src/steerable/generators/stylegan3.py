@@ -24,22 +24,21 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..artifact import fingerprint
 from ..edit import LatentEdit
 from ..errors import ArtifactError, SettingError
 from ..generator import Generator, Mark
 from ..layer import Layer, State
 from ..nn import winograd
 from ..nn.alias_free import Rates, filtered_lrelu, lowpass
-from ..nn.convolution import conv1x1
-from ..nn.stylegan_ops import EPSILON, SLOPE, Tabled, fixed, to_rgb
+from ..nn.convolution import conv1x1, styled
+from ..nn.equalized import Linear, laid
+from ..nn.stylegan_ops import EPSILON, SLOPE, power, to_rgb
+from ..nn.tabled import Tabled, fixed
 from ..path import Path
-from ..space import Latents, Space
+from ..space import Latents
 from . import stylegan2
 from .opening import filled, made
-from .progan import laid
-from .styled import Styled
-from .stylegan2 import Linear
+from .styled import Styled, begun
 
 
 @dataclass(frozen=True)
@@ -179,10 +178,18 @@ class FourierInput(nn.Module):
     def placement(self, t: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
         """The rotation by (cosine, sine) after the translation by -(right, down), after the net's own transform."""
         cos, sin, right, down = t.unbind(1)
-        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-        turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], 1).unflatten(1, (3, 3))
-        move = torch.stack([one, zero, -right, zero, one, -down, zero, zero, one], 1).unflatten(1, (3, 3))
-        return turn @ move @ self.transform
+        return _turn(cos, sin) @ _move(right, down) @ self.transform
+
+
+def _turn(cos: Float[Tensor, " n"], sin: Float[Tensor, " n"]) -> Float[Tensor, "n 3 3"]:
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+    return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], 1).unflatten(1, (3, 3))
+
+
+def _move(right: Float[Tensor, " n"], down: Float[Tensor, " n"]) -> Float[Tensor, "n 3 3"]:
+    """Back by (right, down)."""
+    zero, one = torch.zeros_like(right), torch.ones_like(right)
+    return torch.stack([one, zero, -right, zero, one, -down, zero, zero, one], 1).unflatten(1, (3, 3))
 
 
 class FilteredConv(Tabled):
@@ -212,7 +219,7 @@ class FilteredConv(Tabled):
         self.register_buffer("down_filter", down_filter.float())
 
     def forward(self, x: Float[Tensor, "n i h w"], s: Float[Tensor, "n i"], grad: bool) -> Float[Tensor, "n o y x"]:
-        kept = self.table("power", self.weight, _power)
+        kept = self.table("power", self.weight, power)
         # Equation 3 of StyleGAN2, with an epsilon in proportion to style and weight: the two may be of any scale.
         tiny = EPSILON * s.square().mean(1, keepdim=True) * (kept.mean(1) / self.weight[0, 0].numel())
         d = (s.square() @ kept.T + tiny).rsqrt()
@@ -227,13 +234,8 @@ class FilteredConv(Tabled):
         (o, i, k, _), before = weight.shape, x.shape[2] * x.shape[3]
         tiled = -(-size // 4) * 4
         if cpu and k == 3 and fixed(weight) and winograd.suits(x.new_empty(0, i, tiled, tiled), weight):
-            u, x = self.table("winograd", weight, winograd.transformed), _styled(x, s)
-            x = F.pad(x, (1, tiled - x.shape[3] - 1, 1, tiled - x.shape[2] - 1))
-            if grad:
-                y = winograd.Convolved.apply(x, u, self.table("winograd back", weight, winograd.turned))
-            else:
-                y = winograd.convolved(x, None, u)
-            y = y[:, :, :size, :size]
+            x = F.pad(styled(x, s), (1, tiled - x.shape[3] - 1, 1, tiled - x.shape[2] - 1))
+            y = self.quick(x, weight, grad)[:, :, :size, :size]
         elif cpu and not grad and 2 * weight.numel() < i * before + o * size**2:  # the weight of each sample for itself
             weight = self.table("laid", weight, laid)
             own = [
@@ -242,17 +244,9 @@ class FilteredConv(Tabled):
             ]
             return own[0] if len(own) == 1 else torch.cat(own)
         else:
-            y = _conv(_styled(x, s), self.table("laid", weight, laid).to(x.dtype))
+            y = _conv(styled(x, s), self.table("laid", weight, laid).to(x.dtype))
         d, bias = d[:, :, None, None].to(x.dtype), self.bias[None, :, None, None].to(x.dtype)
         return torch.addcmul(bias, y, d) if grad else torch.addcmul(bias, y, d, out=y)
-
-
-def _power(weight: Float[Tensor, "o i k k"]) -> Float[Tensor, "o i"]:
-    return weight.square().sum((2, 3))
-
-
-def _styled(x: Tensor, s: Tensor) -> Tensor:
-    return x * s[:, :, None, None].to(x.dtype)
 
 
 def _folded(
@@ -322,21 +316,8 @@ class StyleGAN3(Styled):
     """z → w → w+ → s and a chain of filtered layers; see the top of this file. The first four columns of s place the Fourier features."""
 
     def __init__(self, name: str, net: Net, mark: Mark | None = None):
-        config, layers = net.config, chain(net.config)
-        spaces = (
-            Space("z", (config.z_dim,)),
-            Space("w", (config.w_dim,)),
-            Space("w+", (len(layers), config.w_dim), affine=True),
-            Space("s", (layers[-1].style.stop,), affine=True),
-        )
-        super().__init__(
-            name,
-            net,
-            spaces=spaces,
-            layers=layers,
-            inputs=({"label": (config.c_dim,)} if config.c_dim else {}) | {"transform": (3, 3)},
-            fingerprint=mark or fingerprint(net.state_dict()),
-        )
+        c = net.config
+        super().__init__(name, net, chain(c), c.z_dim, c.w_dim, c.c_dim, mark, inputs={"transform": (3, 3)})
 
     # -- the fold -------------------------------------------------------------------------------------------------------------------
 
@@ -380,12 +361,10 @@ class MovePicture(LatentEdit):
         v = latents.values
         number = lambda t: torch.as_tensor(t, device=v.device, dtype=v.dtype).expand(len(latents))
         right, down, angle = number(self.right), number(self.down), torch.deg2rad(number(self.turn))
-        cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-        # What is seen at p comes from R⁻¹ (p - move).
-        back = torch.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], 1).unflatten(1, (3, 3))
-        move = torch.stack([one, zero, -right, zero, one, -down, zero, zero, one], 1).unflatten(1, (3, 3))
         here = latents.inputs.get("transform", torch.eye(3, device=v.device, dtype=v.dtype))
-        return replace(latents, inputs={**latents.inputs, "transform": here.to(v) @ back @ move})
+        # What is seen at p comes from R⁻¹ (p - move).
+        there = here.to(v) @ _turn(angle.cos(), -angle.sin()) @ _move(right, down)
+        return replace(latents, inputs={**latents.inputs, "transform": there})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -412,9 +391,6 @@ def random(config: Config, seed: int = 0) -> StyleGAN3:
             p.copy_(torch.randn(p.shape, generator=source) * (1.0 if p.ndim > 1 else 0.1))
             if name.endswith("affine.bias"):
                 p.add_(1.0)
-        for layer in net.mapping.layers:
-            layer.weight.div_(layer.lr)
-            layer.bias.div_(layer.lr)
         wave, c = net.input, len(net.input.weight)
         wave.affine.weight.mul_(0.1)
         wave.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
@@ -423,10 +399,7 @@ def random(config: Config, seed: int = 0) -> StyleGAN3:
         angle, radius = 2 * math.pi * angle, wave.band.cutoff * radius.sqrt()
         wave.freqs.copy_(torch.stack([angle.cos() * radius, angle.sin() * radius], 1))
         wave.phases.copy_(torch.rand(c, generator=source) - 0.5)
-        z, label = torch.randn(1000, config.z_dim, generator=source), None
-        if config.c_dim:
-            label = torch.eye(config.c_dim)[torch.arange(1000) % config.c_dim]
-        net.w_avg.copy_(net.mapping(z, label).mean(0))
+    begun(net, config.c_dim, source)
     return StyleGAN3(f"stylegan3-random{config.resolution}", net)
 
 

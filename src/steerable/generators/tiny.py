@@ -17,6 +17,7 @@ from ..errors import SpaceError
 from ..generator import Generator
 from ..layer import Layer, State
 from ..space import Latents, Space
+from .unstyled import Unstyled
 
 
 def _linear(into: int, out: int, source: torch.Generator, bias: float = 0.0) -> nn.Linear:
@@ -135,7 +136,7 @@ class PlainNet(nn.Module):
 
 
 @final
-class TinyPlain(Generator):
+class TinyPlain(Unstyled):
     """The shape of DCGAN (Radford et al. 2016): z, perhaps with a label, and nothing else to steer."""
 
     def __init__(self, seed: int = 0, d: int = 12, classes: int = 0, widths: tuple[int, ...] = (8, 8, 6)):
@@ -145,26 +146,12 @@ class TinyPlain(Generator):
         layers += [
             Layer(f"conv{i}", (4 << min(i + 1, 2), 4 << min(i + 1, 2)), c) for i, c in enumerate((*widths[1:], 3))
         ]
-        super().__init__(
-            "tiny-class" if classes else "tiny-plain",
-            net,
-            spaces=(Space("z", (d,)),),
-            layers=layers,
-            inputs={"label": (classes,)} if classes else {},
-            fingerprint=fingerprint(net.state_dict()),
-        )
-
-    def _step(self, latents: Latents) -> Latents:
-        raise SpaceError(f"{self.name} has no space after {latents.space.name!r}")
-
-    def start(self, latents: Latents) -> State:
-        return State(latents.values.new_empty(len(latents), 0, 1, 1))
+        super().__init__("tiny-class" if classes else "tiny-plain", net, layers, d, classes)
 
     def layer(self, i: int, state: State, latents: Latents, grad: bool) -> State:
         if i == 0:
-            z = latents.values
-            if self.net.embed is not None:
-                z = z + latents.inputs["label"] @ self.net.embed.T
+            z, label = latents.values, self._label(latents)
+            z = z if label is None else z + label @ self.net.embed.T
             return State(F.leaky_relu(torch.einsum("nd,dchw->nchw", z, self.net.first) * math.sqrt(z.shape[1]), 0.2))
         x = F.interpolate(state.x, scale_factor=2.0) if i < 3 else state.x
         x = F.conv2d(x, self.net.convs[i - 1], padding=1)
@@ -173,7 +160,5 @@ class TinyPlain(Generator):
     def finish(self, state: State, latents: Latents) -> Tensor:
         return state.x.tanh()
 
-    def affines(self, space: str) -> dict[str, Tensor]:
-        if space != "z":
-            raise SpaceError(f"{self.name} has only the space 'z', not {space!r}")
-        return {"first": self.net.first.flatten(1).T}
+    def _matrix(self) -> Tensor:
+        return self.net.first.flatten(1).T

@@ -2,17 +2,11 @@
 
     g = st.wrap(module, z_dim=100)
 
-How a module is run from one layer on, without hooks: what its `forward` does is traced (torch.fx) down to the layers, which stay whole, and
-cut behind each of them. A step is all that leads to one cut from the cut before and from the codes. That is exact, and refused where the
-output of a layer is read again behind the next cut, because then the maps there are not all that the rest of the net needs. Inside a layer
-anything may happen; only the modules around the layers must do without control flow that depends on values. With `layers=()` nothing is
-traced, and the module is one layer.
-
+A module is run from one layer on in steps, as cuts.py finds them in what its `forward` does. With `layers=()` it is one layer.
 Codes that several steps read can differ between layers: then there are w+ (a row for each such step) and s (the rows end to end).
 """
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, final
 
 import torch
@@ -20,19 +14,15 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from ..artifact import fingerprint
-from ..errors import SettingError, SpaceError, UnknownName
+from ..errors import SettingError, SpaceError
 from ..generator import Generator
 from ..layer import Layer, State
 from ..space import Latents, Space
-from .opening import first_line
+from .cuts import cut, is_read, traced, tried
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 PASSING = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout)
 RESHAPING = ("view", "reshape", "unsqueeze", "flatten", "unflatten", "contiguous", "squeeze", "clone")
-WHOLE, REST = (
-    "module",
-    "output",
-)  # names of the layer that is the whole module, and of what comes behind the last layer named
 
 
 def wrap(
@@ -89,14 +79,14 @@ class Wrapped(Generator):
         self.name, self.net, self.range, self.mapped = name, net, range, mapping is not None
         self.z_shape = _shaped(z_dim, mapping or module)
         z = Space("z", (int(torch.Size(self.z_shape).numel()),))
-        names, self.steps = _cut(net.module, layers, 2 if classes and not self.mapped else 1)
+        names, self.steps = cut(net.module, layers, 2 if classes and not self.mapped else 1)
         probe = torch.randn(2, *z.shape, generator=torch.Generator().manual_seed(0)).to(self.device, self.dtype)
         label = {"label": torch.eye(classes)[[0, 0]].to(probe)} if classes else {}
         with torch.no_grad():
-            code = _tried("mapping", lambda: self._mapped(probe, label.get("label"))) if mapping else probe
+            code = tried("mapping", lambda: self._mapped(probe, label.get("label"))) if mapping else probe
             self.code_shape = _shaped(code.shape[1], module) if mapping else self.z_shape
             self.shapes = self._dry(code, label.get("label"))
-        (width,), readers = code.shape[1:], [i for i, step in enumerate(self.steps) if _reads(step, 1)]
+        (width,), readers = code.shape[1:], [i for i, step in enumerate(self.steps) if is_read(step, 1)]
         spaces = [z, Space("w", (width,))] if mapping else [z]
         if len(readers) > 1:
             spaces += [
@@ -108,7 +98,7 @@ class Wrapped(Generator):
             row = readers.index(i) if i in readers else None
             style = slice(0, 0) if row is None else slice(row * width, (row + 1) * width)
             c, h, w = (*shape, 1, 1)[:3]
-            reads = ("label",) if classes and not mapping and _reads(self.steps[i], 2) else ()
+            reads = ("label",) if classes and not mapping and is_read(self.steps[i], 2) else ()
             described.append(Layer(own, (h, w), c, row if len(readers) > 1 else None, style, reads))
         inputs = {"label": (classes,)} if classes else {}
         super().__init__(
@@ -137,9 +127,9 @@ class Wrapped(Generator):
         label, x = None if self.mapped else label, None
         self.shapes: list[tuple[int, ...]] = []
         arguments = [code.reshape(-1, *self.code_shape), *([] if label is None else [label])]
-        whole = _tried("the module", lambda: self.net.module(*(a.clone() for a in arguments)))
+        whole = tried("the module", lambda: self.net.module(*(a.clone() for a in arguments)))
         for i in range(len(self.steps)):
-            x = _tried("the module", lambda i=i, x=x: self._run(i, x, code, label))
+            x = tried("the module", lambda i=i, x=x: self._run(i, x, code, label))
             if not isinstance(x, Tensor) or len(x) != len(code) or not 2 <= x.ndim <= 4:
                 raise SettingError(
                     f"a layer gives {_what(x)}; a state is a tensor [n c], [n c l] or [n c h w], so name other layers"
@@ -255,152 +245,6 @@ def _shaped(z_dim: int | tuple[int, ...], reader: nn.Module) -> tuple[int, ...]:
         return z_dim
     first = next((m for m in reader.modules() if any(p.ndim > 1 for p in m.parameters(recurse=False))), None)
     return (z_dim, *(1,) * len(first.kernel_size)) if isinstance(first, CONVOLUTIONS) else (z_dim,)
-
-
-class _Tracer(fx.Tracer):
-    """Looks into the modules around the layers, and into no other."""
-
-    def __init__(self, layers: Sequence[str]):
-        super().__init__()
-        self.layers = layers
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return not any(name.startswith(f"{module_qualified_name}.") for name in self.layers)
-
-
-def traced(module: nn.Module, layers: Sequence[str], arguments: int) -> fx.Graph:
-    """What the forward of a module does with its first arguments. Raises SettingError where it cannot be told without running it."""
-
-    def graph() -> fx.Graph:
-        rest = list(inspect.signature(module.forward).parameters.values())[arguments:]
-        defaults = {p.name: p.default for p in rest if p.default is not p.empty}
-        return _Tracer(layers).trace(module, concrete_args=defaults or None)
-
-    return _tried(
-        "what the module does cannot be told from outside (name layers further in, or give layers=()): it", graph
-    )
-
-
-def _tried(what: str, call: Callable[[], Any]) -> Any:
-    """Whatever a person's module raises becomes one SettingError."""
-    try:
-        return call()
-    except SettingError:
-        raise
-    except Exception as error:
-        raise SettingError(f"{what} raised {type(error).__name__}: {first_line(error)}") from error
-
-
-def _cut(module: nn.Module, layers: Sequence[str] | None, arguments: int) -> tuple[list[str], list[fx.Graph | None]]:
-    """The layers' names and the steps to them; None for a step that is the whole module."""
-    whole: tuple[list[str], list[fx.Graph | None]] = [WHOLE], [None]
-    if layers is None:
-        parts = dict(_parts(module))
-        try:
-            cuts = _found(traced(module, tuple(parts), arguments), parts)
-        except SettingError:
-            return whole
-        if len(cuts) < 2:
-            return whole
-    elif not layers:
-        return whole
-    else:
-        known = dict(module.named_modules())
-        for name in layers:
-            if name not in known or not name:
-                raise UnknownName("layer of this module", str(name), [k for k in known if k])
-        graph = traced(module, layers, arguments)
-        cuts = [node for node in graph.nodes if node.op == "call_module" and node.target in layers]
-        if sorted(str(node.target) for node in cuts) != sorted(set(layers)):
-            raise SettingError(f"layers={list(layers)}: each is to be run once, and none within another")
-        cuts = _closed(cuts, graph)
-        if (i := _bypassed(cuts)) is not None:
-            raise SettingError(
-                f"what goes into {cuts[i].target!r} is read again behind it, so it cannot be a layer; leave it out"
-            )
-    names = [_called(node) for node in cuts]
-    return names, [_between(source, target) for source, target in zip([None, *cuts], cuts, strict=False)]
-
-
-def _called(cut: fx.Node) -> str:
-    """The name of the layer that ends at a cut; a number alone would be taken for a row."""
-    if cut.op != "call_module":
-        return REST
-    name = str(cut.target)
-    return f"{WHOLE}.{name}" if name.isdigit() else name
-
-
-def _parts(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The children of a module; of a Sequential or a ModuleList among them theirs."""
-    for key, child in module.named_children():
-        if isinstance(child, (nn.Sequential, nn.ModuleList)):
-            yield from _parts(child, f"{name}{key}.")
-        else:
-            yield f"{name}{key}", child
-
-
-def _found(graph: fx.Graph, parts: dict[str, nn.Module]) -> list[fx.Node]:
-    """Cuts behind parts with weights, before the next of them; none where something goes around."""
-    run = [node for node in graph.nodes if node.op == "call_module" and node.target in parts]
-    run = [node for node in run if [n.target for n in run].count(node.target) == 1]
-    heavy = [any(p.ndim > 1 for p in parts[str(node.target)].parameters()) for node in run]
-    cuts, weighty = list[fx.Node](), False
-    for i, node in enumerate(run):
-        weighty |= heavy[i]
-        if weighty and i + 1 < len(run) and heavy[i + 1]:
-            cuts.append(node)
-            weighty = False
-    cuts = _closed(cuts, graph)
-    while (i := _bypassed(cuts)) is not None:
-        del cuts[i]
-    return cuts
-
-
-def _closed(cuts: list[fx.Node], graph: fx.Graph) -> list[fx.Node]:
-    """The cuts, and the output of the graph at last."""
-    output = next(node for node in graph.nodes if node.op == "output").args[0]
-    if not isinstance(output, fx.Node):
-        raise SettingError("the module gives more than a picture")
-    return [*(node for node in cuts if node is not output), output]
-
-
-def _needed(target: fx.Node, source: fx.Node | None) -> set[fx.Node]:
-    """All nodes that a target comes from, not looking behind the source."""
-    needed, left = set[fx.Node](), [target]
-    while left:
-        node = left.pop()
-        if node is not source and node not in needed:
-            needed.add(node)
-            left += node.all_input_nodes
-    return needed
-
-
-def _bypassed(cuts: list[fx.Node]) -> int | None:
-    """The first cut that something from behind an earlier one goes around."""
-    for i in range(2, len(cuts)):
-        if _needed(cuts[i], cuts[i - 1]) & set(cuts[: i - 1]):
-            return i - 1
-    return None
-
-
-def _between(source: fx.Node | None, target: fx.Node) -> fx.Graph:
-    """The graph of (output of the source, code, label) that makes the target."""
-    needed, graph = _needed(target, source), fx.Graph()
-    x, *given = (graph.placeholder(name) for name in ("x", "code", "label"))
-    copies = {} if source is None else {source: x}
-    arguments = [node for node in target.graph.nodes if node.op == "placeholder"]
-    for node in target.graph.nodes:
-        if node in needed and node.op == "placeholder":
-            copies[node] = given[arguments.index(node)]
-        elif node in needed:
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph.output(copies[target])
-    return graph
-
-
-def _reads(step: fx.Graph | None, argument: int) -> bool:
-    """Does a step read the code (1), the label (2)?"""
-    return step is None or bool([node for node in step.nodes if node.op == "placeholder"][argument].users)
 
 
 def _what(value: object) -> str:

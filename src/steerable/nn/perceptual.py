@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import ArtifactError, SettingError, UnknownName
 from . import fetched, winograd
-from .stylegan_ops import Tabled, fixed
+from .tabled import Tabled, fixed
 
 # Channels of each convolution, "M" a pooling; a feature is read before each pooling and at the end, in AlexNet after every convolution.
 VGG = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
@@ -38,9 +38,7 @@ class Conv(Tabled):
     def forward(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o y x"]:
         weight, quick = self.weight, x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
         if quick and weight.shape[-1] == 3 and fixed(weight) and winograd.suits(x, weight):
-            u = self.table("winograd", weight, winograd.transformed)
-            back = self.table("winograd back", weight, winograd.turned)
-            return winograd.Convolved.apply(x, u, back) + self.bias[:, None, None]
+            return self.quick(x, weight, grad=True) + self.bias[:, None, None]
         return F.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 

@@ -12,54 +12,16 @@ Maps are [n c h w], in memory channels last. Weights are [o i 3 3], styles s [n 
 noise with gain [n 1 h w] or [1 1 h w].
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..lending import tracked
+from .convolution import separable, styled
 
 NHWC = torch.channels_last
 SLOPE = 0.2
 EPSILON = 1e-8
-
-
-class Tabled(nn.Module):
-    """A module that remembers what it derives from its weights.
-
-    `tables` are never copied, saved or moved with the module; a twin with lent weights begins with empty ones.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tables: dict[str, tuple[object, Tensor, Tensor]] = {}
-
-    def table(self, name: str, weight: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
-        """make(weight), remembered until the weight changes; for one that is not `fixed`, made anew each time."""
-        if not fixed(weight):
-            return make(weight)
-        version = 0 if weight.is_inference() else weight._version
-        stamp = (weight.data_ptr(), version, weight.stride(), weight.dtype, weight.device)
-        kept = self.tables.get(name)
-        if kept is None or kept[0] != stamp:
-            with torch.inference_mode(False), torch.no_grad():
-                # The second entry keeps the memory in use, so that no other weight can have its address.
-                kept = self.tables[name] = (stamp, weight.detach(), make(weight.detach()))
-        return kept[2]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        self.tables = {}
-        return super()._apply(fn, recurse)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "tables": {}}
-
-
-def fixed(weight: Tensor) -> bool:
-    """Does the weight neither ask for a gradient nor carry a tangent?"""
-    return not (weight.requires_grad or tracked(weight))
 
 
 def demodulation(s: Float[Tensor, "n i"], power: Float[Tensor, "o i"]) -> Float[Tensor, "n o"]:
@@ -67,7 +29,7 @@ def demodulation(s: Float[Tensor, "n i"], power: Float[Tensor, "o i"]) -> Float[
     return (s.square() @ power.T + EPSILON).rsqrt()
 
 
-def power(weight: Float[Tensor, "o i 3 3"]) -> Float[Tensor, "o i"]:
+def power(weight: Float[Tensor, "o i k k"]) -> Float[Tensor, "o i"]:
     return weight.square().sum((2, 3))
 
 
@@ -95,7 +57,7 @@ def scaled(
     grad: bool,
 ) -> Float[Tensor, "n o y x"]:
     """A styled convolution: leaky ReLU (d · conv(s · x) + bias + noise). With `grad`, nothing is done in place."""
-    return ended(convolved(x * s[:, :, None, None].to(x.dtype), weight, up), d, bias, noise, grad)
+    return ended(convolved(styled(x, s), weight, up), d, bias, noise, grad)
 
 
 def folded(
@@ -144,8 +106,7 @@ def upsampled(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
 
 def _filter(like: Tensor) -> Tensor:
     """[1 3 3 1] both ways, for each channel; it keeps means when three of four pixels are zeros."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=like.dtype, device=like.device) / 4
-    return torch.outer(taps, taps).expand(like.shape[1], 1, 4, 4)
+    return separable((0.25, 0.75, 0.75, 0.25), like)
 
 
 def to_rgb(
