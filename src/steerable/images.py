@@ -179,6 +179,11 @@ def film(frames: Iterable[Float[Tensor, "3 h w"]], file: str | Path, *, fps: flo
     return file
 
 
+def there_and_back(frames: int) -> list[float]:
+    """The shares of an edit in a film: 0, slowly up to 1, and back to 0."""
+    return (0.5 - 0.5 * torch.cos(torch.linspace(0, 2 * torch.pi, frames, dtype=torch.float64))).tolist()
+
+
 def grid(images: Float[Tensor, "n 3 h w"], columns: int | None = None) -> Image.Image:
     """All pictures in one, row by row; as square as it gets unless `columns` is given."""
     pixels = to_bytes(images)

@@ -3,24 +3,11 @@
 import json
 
 import pytest
+import typer
 from PIL import Image
 
-from steerable.cli import main
+from steerable.cli import app
 from steerable.cli.work import numbers
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
 
 
 def test_sample_writes_a_grid_or_a_file_for_each_seed(run, tmp_path):
@@ -176,3 +163,22 @@ def test_control_characters_from_files_do_not_reach_the_terminal():
     from steerable.cli.report import plain
 
     assert "\x1b" not in plain("\x1b[31mred\x07")
+
+
+def test_inverters_and_presets_are_listed_and_shown(run):
+    listed = {row["method"]: row for row in json.loads(run("list", "invert", "--json")[1])}
+    assert {"optimize", "pivotal", "projector"} <= set(listed)
+    assert "preset" in listed["projector"]["tags"]
+    assert listed["projector"]["what"].startswith("The projector of StyleGAN2")
+    found = json.loads(run("show", "projector", "--json")[1])
+    assert (found["name"], found["settings"]["space"]["default"]) == ("projector", "w")
+
+
+def test_help_says_what_is_taken_where_nothing_is_given():
+    commands = typer.main.get_command(app).commands
+    (psi,) = [p for p in commands["sample"].params if p.name == "psi"]
+    assert psi.show_default == "0.7 where there is a w"
+    groups = [commands, *(c.commands for c in commands.values() if hasattr(c, "commands"))]
+    texts = [p.help or "" for group in groups for c in group.values() for p in c.params if hasattr(p, "help")]
+    assert len(texts) > 80
+    assert not [text for text in texts if "[default" in text]  # which is read as markup, and left out

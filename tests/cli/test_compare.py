@@ -6,25 +6,11 @@ import re
 import pytest
 
 from steerable import artifact
-from steerable.cli import main
 from steerable.cli.compare import html, settings
 from steerable.errors import SettingError, UnknownName
 from steerable.measure.comparison import Comparison, Contender
 
 QUICK = ("--labels", "40", "--people", "3", "--seeds", "1", "--targets", "tone", "--set", "duplicated.n=40")
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +22,7 @@ def kept(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _shared(monkeypatch, kept):
     monkeypatch.setenv("STEERABLE_CACHE", str(kept))
-    monkeypatch.setattr("steerable.cli.compare._lpips", lambda bars: None)
+    monkeypatch.setattr("steerable.cli.comparing.lpips", lambda kind, bars: None)
 
 
 @pytest.mark.parametrize("suffix", ["html", "json", "safetensors"])

@@ -66,6 +66,7 @@ def test_own_pictures_make_a_page_or_data(run, tmp_path, suffix):
         assert "drawn to w" in text
         assert "Took no part" in text
         assert not re.search(r'(src|href)="(?!data:|#)', text)  # nothing is asked of anybody
+        assert text.count('<div class="wide"><table class="strip"') == 2  # a narrow page scrolls them
 
 
 def test_photographs_come_before_the_methods(run, folder):
@@ -96,6 +97,7 @@ def test_what_is_written_wrongly_is_said_before_any_work(run, monkeypatch):
         (["optimize"], {"given": ["pivotal.steps=3"]}, "no method of this comparison is called 'pivotal'"),
         (["optimize"], {"given": ["steps=3"]}, "written as optimize.steps=100"),
         (["optimize"], {"given": ["optimize.steps=few"]}, "a number is expected"),
+        (["optimize"], {"crop": "left"}, "no crop is called 'left'"),
     ):
         with pytest.raises(SteerableError, match=said):
             run(*methods, **options)

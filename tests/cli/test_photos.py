@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 import steerable as st
-from steerable.cli import main
 from steerable.cli.inverters import OWN
 from steerable.images import read_images
 from steerable.invert import KNOWN
@@ -21,20 +20,6 @@ from steerable.invert.optimize import Optimize
 from steerable.photo import Portrait
 
 QUICK = ("--steps", "2", "--lpips", "0", "--coordinates", "plain", "--json")
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return run
 
 
 def photograph(file, seed=0, size=(48, 40)):

@@ -181,6 +181,24 @@ def test_what_does_not_exist(g):
         compare("discover", g, ["sefa"], people=1)
 
 
+def test_methods_have_names_of_their_own():
+    plain, few = TinyPlain(), {**FEW, "scores": "brightness", "controls": False, "seeds": 1}
+    found = compare(
+        "discover", plain, {"one": Random(space="z", k=2), "other": "random"}, settings={"random": {"k": 3}}, **few
+    )
+    assert [(c.name, c.method, c.paths) for c in found.contenders] == [("one", "random", 2), ("other", "random", 3)]
+    assert found.how["psi"] == 1.0
+
+
+def test_options_of_another_kind_are_refused():
+    with pytest.raises(
+        SettingError, match=r"compare\('discover'\) takes no which, look; of its own it has supervision"
+    ):
+        compare("discover", TinyPlain(), ["random"], scores="brightness", which=["psnr"], look=64)
+    with pytest.raises(SettingError, match=r"compare\('invert'\) takes no seeds; of its own it has paths, which, look"):
+        compare("invert", TinyPlain(), ["optimize"], seeds=2)
+
+
 def test_seeds_that_are_not_judged_still_tell_stability():
     g = Planted()
     plan = planned("discover", g, ["boundary"], Rules(seeds=2, judged_seeds=1, controls=False, **FEW), Factors())

@@ -11,9 +11,10 @@ from steerable.edit import Inversion, Truncate
 from steerable.errors import SettingError, UnknownName
 from steerable.generators.tiny import TinyPlain, TinyStyle
 from steerable.invert import Optimize, Pivotal
+from steerable.measure import compare
 from steerable.measure.editability import Editing, curve, edited_by
 from steerable.measure.fidelity import psnr
-from steerable.measure.inversions import Picture, compared, own, planned, possible
+from steerable.measure.inversions import Picture, own, planned, possible
 from steerable.path import Direction, Paths
 from steerable.record import tree_equal
 from steerable.render import render
@@ -37,7 +38,7 @@ def found(cache_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STEERABLE_CACHE", str(cache_folder))
         told = {"scores": "brightness,contrast", "labels": 60}
-        return compared(G, {"w": W, "w+": WPLUS, "tuned": TUNED, "exact": "exact"}, halves(), **told)
+        return compare("invert", G, {"w": W, "w+": WPLUS, "tuned": TUNED, "exact": "exact"}, pictures=halves(), **told)
 
 
 def test_more_freedom_comes_nearer(found):
@@ -73,7 +74,7 @@ def test_who_cannot_take_part_says_why(found):
 
 def test_what_was_found_is_not_sought_again(found, monkeypatch):
     monkeypatch.setattr(Optimize, "invert", lambda *a, **k: pytest.fail("sought again"))
-    again = compared(G, {"w": W}, halves(), scores="brightness,contrast", labels=60)
+    again = compare("invert", G, {"w": W}, pictures=halves(), scores="brightness,contrast", labels=60)
     assert tree_equal(again["w"], found["w"])
 
 
@@ -87,12 +88,12 @@ def test_an_interrupted_search_is_not_kept(monkeypatch):
     monkeypatch.setattr(Optimize, "invert", stopped)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            compared(G, {"w": replace(W, steps=3)}, halves(1))
+            compare("invert", G, {"w": replace(W, steps=3)}, pictures=halves(1))
     assert len(calls) == 2
 
 
 def test_own_pictures_have_a_control_that_is_exact():
-    found = compared(G, {"few": replace(W, steps=2)}, 2, scores="brightness", labels=60)
+    found = compare("invert", G, {"few": replace(W, steps=2)}, pictures=2, scores="brightness", labels=60)
     truth = found["truth"]
     assert truth.control
     assert truth.figure("psnr") is None  # infinite
@@ -123,7 +124,7 @@ def test_given_paths_edit_and_identity_is_asked_for():
         return torch.tensor([0.5 if torch.equal(before, after) else 0.25])
 
     paths = Paths((made, replace(made, name="other")))
-    found = compared(G, ["optimize"], halves(1), scores="brightness", paths=paths, labels=60, identity=same,
+    found = compare("invert", G, ["optimize"], pictures=halves(1), scores="brightness", paths=paths, labels=60, identity=same,
                      settings={"optimize": {"steps": 2, "lpips": 0.0, "coarse": ""}})  # fmt: skip
     (a,) = found["optimize"].attempts
     assert found.targets == ("brightness",)
@@ -152,7 +153,8 @@ def test_the_curve_leads_from_the_rows_found_to_a_code_of_w():
 
 def test_generators_without_w_are_edited_in_their_own_space():
     g = TinyPlain()
-    found = compared(g, {"z": Optimize(space="z", coarse="", lpips=0.0, steps=3), "w": W}, 1, scores="brightness", labels=60)  # fmt: skip
+    z = Optimize(space="z", coarse="", lpips=0.0, steps=3)
+    found = compare("invert", g, {"z": z, "w": W}, pictures=1, scores="brightness", labels=60)
     assert found["z"].figure("effect") is not None
     assert "has no space 'w'" in found["w"].reason
 
@@ -166,15 +168,15 @@ def test_the_same_name_twice_is_numbered():
 
 def test_what_does_not_exist():
     with pytest.raises(UnknownName, match="did you mean 'optimize'"):
-        compared(G, ["optimise"], 1)
+        compare("invert", G, ["optimise"], pictures=1)
     with pytest.raises(UnknownName, match="no method of this comparison is called 'w'"):
-        compared(G, ["optimize"], 1, settings={"w": {}})
+        compare("invert", G, ["optimize"], pictures=1, settings={"w": {}})
     with pytest.raises(SettingError, match="takes a picture or more"):
-        compared(G, ["optimize"], 0)
+        compare("invert", G, ["optimize"], pictures=0)
     with pytest.raises(SettingError, match="say which inverters"):
-        compared(G, [], 1)
+        compare("invert", G, [], pictures=1)
     with pytest.raises(UnknownName, match="no target is called 'smile'"):
-        compared(G, ["optimize"], 1, scores="brightness", targets=["smile"], labels=60)
+        compare("invert", G, ["optimize"], pictures=1, scores="brightness", targets=["smile"], labels=60)
     made = Paths((Direction.along("up", torch.ones(16), G.space("w"), G),))
     with pytest.raises(SettingError, match="no path has the name of a score"):
-        compared(G, ["optimize"], 1, scores="brightness", paths=made, labels=60)
+        compare("invert", G, ["optimize"], pictures=1, scores="brightness", paths=made, labels=60)

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from . import inverters, options, studio
+from . import inverters, judging, options, studio
+from .arguments import Bundle, Device, Json, Layers, Options, Out, Part, Psi, Seeds, Size, Space, Steps, Subject
 
 app = typer.Typer(
     name="steerable",
@@ -22,31 +23,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
-Seeds = Annotated[str, typer.Option(help="Seeds, such as 0-7 or 3,85,100-102.")]
-Psi = Annotated[
-    float | None,
-    typer.Option(
-        "--psi", "--trunc", help="Truncation psi: 1 changes nothing, 0 is the mean. [default: 0.7 where there is a w]"
-    ),
-]
-Size = Annotated[int, typer.Option(help="Height of each picture in px.")]
-Steps = Annotated[str, typer.Option("--t", help="Strengths in standard deviations, such as -3,-1.5,0,1.5,3.")]
-Layers = Annotated[str | None, typer.Option(help="Where edits act: 4-7 (rows of w+), 32-128px, coarse, middle, fine.")]
-Part = Annotated[
-    str | None, typer.Option(help="Which generator of a checkpoint: G, g_ema … [default: the averaged one]")
-]
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--option", help="What a checkpoint does not tell, such as mapping_lr=0.01; repeatable."),
-]
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="The file to write.")]
-
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="generators, discover, scores, or all")] = "all",
+    what: Annotated[str, typer.Argument(help="generators, discover, invert, scores, or all")] = "all",
     tag: Annotated[str | None, typer.Option(help="Only methods with this tag, such as supervised.")] = None,
     json: Json = False,
 ) -> None:
@@ -100,7 +80,7 @@ def doctor(json: Json = False) -> None:
 
 @app.command()
 def sample(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
+    generator: Subject,
     seeds: Seeds = "0-7",
     psi: Psi = None,
     out: Out = None,
@@ -117,7 +97,7 @@ def sample(
 
 
 discover = typer.Typer(
-    cls=options.Methods,
+    cls=options.Discoverers,
     help="Find directions. METHOD is one of `steerable list discover`; `steerable discover METHOD --help` shows its settings.",
     no_args_is_help=True,
     subcommand_metavar="METHOD GENERATOR …",
@@ -136,14 +116,12 @@ app.add_typer(invert, name="invert")
 
 @app.command()
 def sheet(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
-    paths: Annotated[Path, typer.Option(help="A file of paths.")],
+    generator: Subject,
+    paths: Bundle,
     seeds: Seeds = "0-1",
     t: Steps = "-3,-1.5,0,1.5,3",
     only: Annotated[str | None, typer.Option(help="Names or numbers of the paths to show, with commas.")] = None,
-    space: Annotated[
-        str | None, typer.Option(help="The space of a foreign file's directions, where the file does not say.")
-    ] = None,
+    space: Space = None,
     layers: Layers = None,
     psi: Psi = None,
     size: Size = 128,
@@ -164,13 +142,11 @@ def edit(
     paths: Annotated[list[Path] | None, typer.Option(help="Files of paths.")] = None,
     seeds: Seeds = "0",
     psi: Psi = None,
-    space: Annotated[
-        str | None, typer.Option(help="The space of a foreign file's directions, where the file does not say.")
-    ] = None,
+    space: Space = None,
     unit: Annotated[
         str, typer.Option(help="std: standard deviations; published: as the file's authors count.")
     ] = "std",
-    size: Annotated[int | None, typer.Option(help="Height of each picture in px. [default: full]")] = None,
+    size: Annotated[int | None, typer.Option(help="Height of each picture in px.", show_default="full")] = None,
     frames: Annotated[int, typer.Option(help="Frames of a film (.mp4, .gif): there and back.")] = 49,
     fps: Annotated[float, typer.Option(help="Frames per second of a film.")] = 24,
     paste: Annotated[
@@ -191,160 +167,8 @@ def edit(
     work.edit(subject, moves, paths or [], seeds, psi, space, unit, size, frames, fps, out, json, device)
 
 
-comparing = typer.Typer(help="Methods side by side on one generator.", no_args_is_help=True)
-app.add_typer(comparing, name="compare")
-
-
-@comparing.command("discover")
-def compare_discoverers(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
-    methods: Annotated[list[str], typer.Argument(help="Names of methods, or all.")],
-    scores: Annotated[
-        str | None,
-        typer.Option(
-            help="What judges and teaches, such as age,gender,smile,yaw. [default: the truth, where it is known]"
-        ),
-    ] = None,
-    targets: Annotated[
-        str | None, typer.Option(help="Only these of the scores. [default: all that were named]")
-    ] = None,
-    supervision: Annotated[
-        str | None, typer.Option(help="What teaches instead: heads-truth, or a CSV of labels.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="How often each method begins anew.")] = 2,
-    people: Annotated[int, typer.Option(help="Held-out samples on which paths are judged.")] = 24,
-    labels: Annotated[int | None, typer.Option(help="Labeled pictures. [default: 2000, above 256 px 450]")] = None,
-    psi: Annotated[
-        float | None,
-        typer.Option("--psi", "--trunc", help="Truncation psi. [default: 1 where the truth is known, else 0.7]"),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Read previews of this height (px) if the scorer vouches for them.")
-    ] = None,
-    reach: Annotated[float, typer.Option(help="The longest move, in standard deviations.")] = 4.0,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="METHOD.SETTING=VALUE, such as ganspace.k=20; repeat it.")
-    ] = None,
-    shown: Annotated[str, typer.Option(help="Seeds of the people on the page's sheets, three at most.")] = "0",
-    controls: Annotated[bool, typer.Option(help="Random directions, permuted labels and the like beside.")] = True,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="A page (.html), .json, or the record (.safetensors).")
-    ] = None,
-    json: Json = False,
-    device: Device = "auto",
-) -> None:
-    """Methods on one generator: the same people and scores, one table with intervals, sheets side by side."""
-    from .compare import run
-
-    run(
-        "discover", generator, methods, scores=scores, targets=targets, supervision=supervision, seeds=seeds, people=people,
-        labels=labels, psi=psi, size=size, reach=reach, given=set_ or [], shown=shown, controls=controls, out=out, as_json=json,
-        device=device,
-    )  # fmt: skip
-
-
-@comparing.command("invert")
-def compare_inverters(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
-    methods: Annotated[
-        list[str], typer.Argument(help="[FOLDER or photographs] and inverters, also under names: w=optimize.")
-    ],
-    scores: Annotated[str | None, typer.Option(help="What editability is asked of, such as age,smile,yaw.")] = None,
-    targets: Annotated[str | None, typer.Option(help="Only these of the scores.")] = None,
-    paths: Annotated[Path | None, typer.Option(help="Paths named like the scores, instead of learning them.")] = None,
-    pictures: Annotated[int, typer.Option(help="Pictures of the generator's own, if no photographs are named.")] = 4,
-    labels: Annotated[int | None, typer.Option(help="Labeled pictures that paths are learned from.")] = None,
-    psi: Annotated[float | None, typer.Option("--psi", "--trunc", help="Truncation of its own pictures.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME.SETTING=VALUE, such as w.space=w; repeat it.")
-    ] = None,
-    crop: Annotated[str, typer.Option(help="How photographs are cut: face, center, or auto.")] = "auto",
-    curves: Annotated[bool, typer.Option(help="Draw likeness against editability for each picture.")] = False,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="A page (.html), .json, or the record (.safetensors).")
-    ] = None,
-    json: Json = False,
-    device: Device = "auto",
-) -> None:
-    """Inverters on the same photographs, or on the generator's own held-out pictures: likeness, editability, time."""
-    from .compare_invert import run
-
-    run(
-        generator, methods, scores=scores, targets=targets, paths=paths, pictures=pictures, labels=labels, psi=psi,
-        given=set_ or [], crop=crop, curves=curves, out=out, as_json=json, device=device,
-    )  # fmt: skip
-
-
-measure = typer.Typer(help="A number with its protocol.", no_args_is_help=True)
-app.add_typer(measure, name="measure")
-
-
-@measure.command("effects")
-def measure_effects(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
-    paths: Annotated[Path, typer.Option(help="A file of paths.")],
-    scores: Annotated[str, typer.Option(help="What judges, such as face+age.")],
-    people: Annotated[int, typer.Option(help="Held-out samples.")] = 8,
-    psi: Psi = None,
-    size: Annotated[
-        int | None, typer.Option(help="Read previews of this height (px) if the scorer vouches for them.")
-    ] = None,
-    space: Annotated[
-        str | None, typer.Option(help="The space of a foreign file's directions, where it does not say.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="The paths with their effects.")] = None,
-    json: Json = False,
-    device: Device = "auto",
-) -> None:
-    """What one standard deviation along each path does to every score, with intervals."""
-    from .measuring import effects
-
-    effects(generator, paths, scores, people, psi, size, space, out, json, device)
-
-
-@measure.command("ppl")
-def measure_ppl(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
-    space: Annotated[str, typer.Option(help="Where ways are walked.")] = "w",
-    where: Annotated[str, typer.Option(help="full (anywhere on a way) or end.")] = "full",
-    n: Annotated[int, typer.Option("-n", help="Ways.")] = 100,
-    psi: Psi = None,
-    json: Json = False,
-    device: Device = "auto",
-) -> None:
-    """Perceptual path length, by LPIPS (alex)."""
-    from .measuring import ppl
-
-    ppl(generator, space, where, n, psi, json, device)
-
-
-@measure.command("disentanglement")
-def measure_disentanglement(
-    generator: Annotated[str, typer.Argument(help="A generator that knows its truth.")],
-    paths: Annotated[Path, typer.Option(help="A file of paths.")],
-    n: Annotated[int, typer.Option("-n", help="Samples.")] = 4000,
-    json: Json = False,
-    device: Device = "auto",
-) -> None:
-    """DCI, MIG, SAP and the others of a set of paths against the true factors, by intervention."""
-    from .measuring import disentanglement
-
-    disentanglement(generator, paths, n, json, device)
-
-
-@measure.command("reconstructor")
-def measure_reconstructor(
-    generator: Annotated[str, typer.Argument(help="A generator's name, or a checkpoint.")],
-    paths: Annotated[Path, typer.Option(help="A file of paths.")],
-    n: Annotated[int, typer.Option("-n", help="Pairs of pictures.")] = 200,
-    psi: Psi = None,
-    json: Json = False,
-    device: Device = "auto",
-) -> None:
-    """How often a linear reconstructor tells which path was walked."""
-    from .measuring import reconstructor
-
-    reconstructor(generator, paths, n, psi, json, device)
+app.add_typer(judging.compare, name="compare")
+app.add_typer(judging.measure, name="measure")
 
 
 @app.command()

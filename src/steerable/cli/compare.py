@@ -1,6 +1,5 @@
 """`steerable compare`: the same work for every method, one table with intervals, sheets side by side."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,29 +7,19 @@ from typing import Any
 
 import steerable as st
 
-from ..artifact import replacing
-from ..errors import MissingExtra, SettingError, SourceError, UnknownName
+from ..discover import DISCOVERERS
+from ..errors import UnknownName
 from ..generator import Generator
 from ..measure.compare import Plan, Rules, judge, planned
 from ..measure.comparison import Comparison, Contender, Judged
-from ..measure.directions import Figure
 from ..measure.entrants import TABLES, TRUTH
-from ..nn.perceptual import LPIPS
 from ..score import kept
 from ..sheet import Row, strips
-from . import page, report
+from . import comparing, page, report
+from .comparing import FACES, cell
 from .work import numbers, opened, truncation
 
-FACES = {"face", "age", "gender", "glasses"}  # scorers of photographs of people, whose identity can be judged
 SHARES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the matched strength, the columns of a sheet
-STYLE = """<style>
-body{max-width:1400px}.wide td:first-child,.wide th:first-child{position:sticky;left:0;background:var(--paper)}
-tr.control td{color:var(--faint)}tr.first td{border-top:2px solid var(--line)}.pm{color:var(--faint);font-size:12px}
-.side{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:20px;margin:14px 0}
-.side figure{margin:0}.side figcaption{overflow-wrap:anywhere}.side h4{margin:0 0 2px;font-size:15px;overflow-wrap:anywhere}
-nav{display:flex;flex-wrap:wrap;gap:4px 14px;margin:10px 0}a{color:var(--accent)}.wide{max-width:100%}
-@media(max-width:600px){body{padding:16px 12px}h1{font-size:23px}}
-</style>"""
 COLUMNS = {  # figure -> heading, what it says, digits
     "effect": ("effect", "Change of the target at the strength judged, in SD of the target; 1 is aimed at.", 2),
     "leakage": (
@@ -71,8 +60,7 @@ def run(
     device: str,
 ) -> None:
     bars, wanted = report.Bars(), settings(given)
-    if out is not None and out.suffix.lower() not in (".html", ".htm", ".json", ".safetensors"):
-        raise SettingError(f"a comparison is written as .html, .json or .safetensors; got {out.name!r}")
+    comparing.checked(out)
     g = opened(generator, device)
     rules = Rules(seeds=seeds, people=people, labels=labels, size=size, reach=reach, settings=wanted, controls=controls)
     plan = prepared(kind, g, methods, rules, scores, targets, supervision, psi, bars)
@@ -81,15 +69,10 @@ def run(
     )
     found = plan.made(plan.contender(e, bars) for e in bars.over(plan.entrants, "Methods", len(plan.entrants)))
     if out is not None:
-        written(found, plan, out, numbers(shown)[:3], bars)
-    if as_json:
-        report.facts(found.json(), True)
-        return
-    report.rows([line(c, found) for c in found.taking_part], False, f"{g.name}, psi {plan.how['psi']:g}")
-    for c in found.left_out:
-        bars.note(f"{c.name} took no part: {c.reason}")
-    if out is not None:
-        report.facts({"file": str(out)}, False)
+        people_shown = numbers(shown)[:3]
+        comparing.written(found, out, g, lambda: html(found, pictured(found, plan, people_shown, bars)))
+    lines = [line(c, found) for c in found.taking_part]
+    comparing.told(found, lines, f"{g.name}, psi {plan.how['psi']:g}", out, as_json, bars)
 
 
 def prepared(
@@ -108,74 +91,30 @@ def prepared(
     if psi is None:
         psi = 1.0 if knows or not truncation(g, None) else 0.7
     scorer, listed = judge(scores, g)
-    faces, distance = FACES & set(scorer.name.split("+")), _lpips(bars) if knows else None
+    faces, distance = FACES & set(scorer.name.split("+")), comparing.lpips("alex", bars) if knows else None
     return planned(
         kind,
         g,
         everyone(kind) if list(methods) == ["all"] else list(methods),
         replace(rules, psi=psi, identity=kept if faces else None, distance=distance),
         scorer,
-        [name.strip() for name in targets.split(",")] if targets else listed,
+        comparing.listed(targets) or listed,
         st.score(supervision) if supervision else None,
         bars,
     )
 
 
 def everyone(kind: str) -> list[str]:
-    from ..discover import DISCOVERERS
-
     if kind not in TABLES:
         raise UnknownName("verb with methods to compare", kind, TABLES)
     return [name for name, m in DISCOVERERS.items() if "control" not in m.tags]
 
 
 def settings(given: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """METHOD.SETTING=VALUE, several; values as the methods' own options are written."""
-    from ..discover import DISCOVERERS
-
-    found: dict[str, dict[str, Any]] = {}
-    for text in given:
-        where, _, value = text.partition("=")
-        method, _, name = where.partition(".")
-        if not (name and value):
-            raise SettingError(f"a setting is written as ganspace.k=20; got {text!r}")
-        if method not in DISCOVERERS:
-            raise UnknownName("method", method, DISCOVERERS)
-        schema = DISCOVERERS[method].schema()
-        name = name.replace("-", "_")
-        if name not in schema:
-            raise UnknownName(f"setting of {method}", name, schema)
-        found.setdefault(method, {})[name] = _value(value, schema[name]["type"], text)
-    return found
-
-
-def _value(text: str, kind: Any, whole: str) -> Any:
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise SettingError(f"{whole!r}: true or false is expected")
-        return text.lower() == "true"
-    try:
-        return kind(text) if kind in (int, float) else text
-    except ValueError:
-        raise SettingError(f"{whole!r}: a number is expected") from None
-
-
-def _lpips(bars: Any) -> Any:
-    try:
-        return LPIPS("alex")
-    except (SourceError, MissingExtra) as error:
-        bars.note(f"no LPIPS: {error}")
-        return None
+    return comparing.settings(given, DISCOVERERS, "method", "ganspace.k=20")
 
 
 # -- as text ----------------------------------------------------------------------------------------------------------------------
-
-
-def cell(figure: Figure | None, digits: int) -> str:
-    if figure is None:
-        return "–"
-    half = "" if figure.low is None else f" ± {figure.mean - figure.low:.{digits}f}"
-    return f"{figure.mean:.{digits}f}{half}"
 
 
 def used(found: Comparison) -> list[str]:
@@ -215,18 +154,6 @@ def target_line(c: Contender, found: Comparison, target: str) -> dict[str, str]:
 # -- as a file ----------------------------------------------------------------------------------------------------------------------
 
 
-def written(found: Comparison, plan: Plan, out: Path, people: Sequence[int], bars: Any) -> None:
-    if out.suffix.lower() == ".safetensors":
-        st.save(found, out, generator=plan.generator)
-        return
-    if out.suffix.lower() == ".json":
-        text = json.dumps(found.json(), indent=1, allow_nan=False)
-    else:
-        text = html(found, pictured(found, plan, people, bars))
-    with replacing(out) as part:
-        part.write_text(text, encoding="utf-8")
-
-
 def pictured(found: Comparison, plan: Plan, people: Sequence[int], bars: Any) -> dict[tuple[str, str], list[Row]]:
     """Rows of pictures for each target and method, from minus to plus the matched strength."""
     g, psi, made = plan.generator, float(plan.how["psi"]), {}
@@ -242,22 +169,20 @@ def pictured(found: Comparison, plan: Plan, people: Sequence[int], bars: Any) ->
 def html(found: Comparison, sheets: Mapping[tuple[str, str], list[Row]]) -> str:
     how, say = found.how, page.say
     body = [
-        STYLE,
+        comparing.STYLE,
         f"<h1>Directions on {say(found.generator)}: {len(found.taking_part)} methods compared</h1>",
         f'<p class="faint">{say(protocol(found))}</p>',
         "<h2>In all</h2>",
         f"<p>Means over {len(found.targets)} targets, ± the half of the 95 % interval over targets. Controls come last, in gray.</p>",
-        _table([line(c, found) for c in found.taking_part], found),
+        comparing.table([line(c, found) for c in found.taking_part], found),
         _legend(found),
+        comparing.left_out(found),
     ]
-    if found.left_out:
-        rows = [{"method": c.name, "reason": c.reason} for c in found.left_out]
-        body.append("<h3>Took no part</h3>" + page.table(rows).replace("<td>", '<td style="white-space:normal">'))
     links = "".join(f'<a href="#t{i}">{say(target)}</a>' for i, target in enumerate(found.targets))
     body.append(f"<h2>Target by target</h2><nav>{links}</nav>")
     for i, target in enumerate(found.targets):
         body.append(f'<h3 id="t{i}">{say(target)}</h3>')
-        body.append(_table([target_line(c, found, target) for c in found.taking_part], found))
+        body.append(comparing.table([target_line(c, found, target) for c in found.taking_part], found))
         figures = [_sheet(c, target, sheets[target, c.name]) for c in found.taking_part if (target, c.name) in sheets]
         body.append(f'<div class="side">{"".join(figures)}</div>')
     body.append("<h2>What else changes</h2><p>Every score at the strength judged, in SD; rows are targets.</p>")
@@ -282,37 +207,13 @@ def protocol(found: Comparison) -> str:
     )
 
 
-def _table(rows: Sequence[Mapping[str, str]], found: Comparison) -> str:
-    if not rows:
-        return "<p>Nobody took part.</p>"
-    controls = {c.name for c in found.taking_part if c.control}
-    heads = "".join(f"<th>{page.say(k)}</th>" for k in rows[0])
-    lines, before = [], False
-    for row in rows:
-        control = row["method"] in controls
-        kind = "control first" if control and not before else "control" if control else ""
-        before = control
-        cells = "".join(f"<td>{_faint(page.say(v))}</td>" for v in row.values())
-        lines.append(f'<tr class="{kind}">{cells}</tr>' if kind else f"<tr>{cells}</tr>")
-    return f'<div class="wide"><table><tr>{heads}</tr>{"".join(lines)}</table></div>'
-
-
-def _faint(text: str) -> str:
-    """The interval in small print."""
-    mean, mark, half = text.partition(" ± ")
-    return f'{mean} <span class="pm">± {half}</span>' if mark else text
-
-
 def _legend(found: Comparison) -> str:
-    rows = [{"column": COLUMNS[name][0], "meaning": COLUMNS[name][1]} for name in used(found)]
-    rows.append(
-        {"column": "stable", "meaning": "Mean |cosine| of the best paths of different seeds; straight paths only."}
-    )
+    meanings = {COLUMNS[name][0]: COLUMNS[name][1] for name in used(found)}
+    meanings["stable"] = "Mean |cosine| of the best paths of different seeds; straight paths only."
     if found.how["truth"]:
         about = "Scores of the whole set of paths (40 at most), by intervention; 1 is best. They depend on how many paths there are."
-        rows.append({"column": "DCI-D … IRS", "meaning": about})
-    table = page.table(rows).replace("<td>", '<td style="white-space:normal">')
-    return f"<details><summary>What the columns say</summary>{table}</details>"
+        meanings["DCI-D … IRS"] = about
+    return comparing.legend(meanings)
 
 
 def _sheet(c: Contender, target: str, rows: Sequence[Row]) -> str:
@@ -332,5 +233,4 @@ def _changes(c: Contender, found: Comparison) -> str:
 
 
 def _settings(c: Contender) -> str:
-    told = ", ".join(f"{k}={v}" for k, v in c.settings.items())
-    return f"{c.name}: {c.method}({told}); seeds {', '.join(map(str, c.seeds))}"
+    return f"{comparing.called(c.name, c.method, c.settings)}; seeds {', '.join(map(str, c.seeds))}"

@@ -1,6 +1,5 @@
 """`steerable compare invert`: the same pictures for every inverter, one table with intervals, pictures side by side."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +10,20 @@ from torch import Tensor
 
 import steerable as st
 
-from ..artifact import replacing
-from ..errors import MissingExtra, SettingError, SourceError, SteerableError, UnknownName
+from ..errors import SettingError, SteerableError, UnknownName
 from ..generator import Generator
 from ..images import files, read_images, to_pil
 from ..invert import KNOWN
-from ..measure.directions import Figure
 from ..measure.editability import Point, curve
 from ..measure.inversions import Attempt, Contest, Inversions, Picture, Rival, planned, possible
-from ..nn.perceptual import LPIPS, SMALLEST
-from ..photo import aligned, centered
+from ..nn.perceptual import SMALLEST
+from ..photo import by_face, cropped
 from ..renderer import fitted
 from ..score import kept
 from ..sheet import embedded
-from . import page, report
-from .compare import FACES, STYLE, _faint, _value
-from .work import bundle, opened
+from . import comparing, page, report
+from .comparing import FACES, cell
+from .work import bundle, checked_crop, opened
 
 CELLS = {  # name -> heading, what it says, digits
     "mse": ("MSE", "Mean square difference of values in [-1, 1].", 4),
@@ -43,6 +40,7 @@ CELLS = {  # name -> heading, what it says, digits
     "seconds": ("s", "Seconds for one picture; of the processor, where there is no other device.", 0),
 }  # fmt: skip
 SIDE = 192  # px of a picture on the page
+LEAST = 96  # px, on a narrow page
 FEW = 6  # pictures shown
 
 
@@ -68,17 +66,17 @@ def run(
     sources, names = parted(methods)
     entries = named(names)
     wanted = settings(given, entries)
-    if out is not None and out.suffix.lower() not in (".html", ".htm", ".json", ".safetensors"):
-        raise SettingError(f"a comparison is written as .html, .json or .safetensors; got {out.name!r}")
+    comparing.checked(out)
+    checked_crop(crop)
     photos = files(sources) if sources else []
     g = opened(generator, device)
-    faces = crop == "face" or (crop == "auto" and "ffhq" in g.name.lower())
+    faces = by_face(crop, g)
     plan = planned(
         g,
         entries,
         photographs(g, photos, faces, bars) if photos else pictures,
         scores=scores,
-        targets=[name.strip() for name in targets.split(",")] if targets else None,
+        targets=comparing.listed(targets),
         paths=bundle(st.read(paths, generator=g)) if paths else None,
         psi=psi,
         labels=labels,
@@ -90,15 +88,9 @@ def run(
     bars.note(f"{len(plan.entries)} inverters, {len(plan.pictures)} pictures; what is done is kept, if interrupted")
     found = plan.made(plan.rival(e, bars) for e in bars.over(plan.entries, "Inverters", len(plan.entries)))
     if out is not None:
-        written(found, plan, out, curves, bars)
-    if as_json:
-        report.facts(found.json(), True)
-        return
-    report.rows([line(r, found) for r in found.taking_part], False, f"{g.name}, {len(found.pictures)} pictures")
-    for r in found.left_out:
-        bars.note(f"{r.name} took no part: {r.reason}")
-    if out is not None:
-        report.facts({"file": str(out)}, False)
+        comparing.written(found, out, g, lambda: html(found, pictured(found, plan, curves, bars)))
+    lines = [line(r, found) for r in found.taking_part]
+    comparing.told(found, lines, f"{g.name}, {len(found.pictures)} pictures", out, as_json, bars)
 
 
 # -- what was asked -----------------------------------------------------------------------------------------------------------------
@@ -127,20 +119,8 @@ def named(words: Sequence[str]) -> dict[str, str]:
 
 
 def settings(given: Sequence[str], entries: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """NAME.SETTING=VALUE, several, as for `compare discover`."""
-    found: dict[str, dict[str, Any]] = {}
-    for text in given:
-        where, _, value = text.partition("=")
-        entry, _, name = where.partition(".")
-        if not (name and value):
-            raise SettingError(f"a setting is written as optimize.steps=100; got {text!r}")
-        if entry not in entries:
-            raise UnknownName("method of this comparison", entry, entries)
-        schema, name = KNOWN[entries[entry]].schema(), name.replace("-", "_")
-        if name not in schema:
-            raise UnknownName(f"setting of {entries[entry]}", name, schema)
-        found.setdefault(entry, {})[name] = _value(value, schema[name]["type"], text)
-    return found
+    methods = {name: KNOWN[method] for name, method in entries.items()}
+    return comparing.settings(given, methods, "method of this comparison", "optimize.steps=100")
 
 
 def photographs(g: Generator, photos: Sequence[Path], faces: bool, bars: Any) -> list[Picture]:
@@ -148,7 +128,7 @@ def photographs(g: Generator, photos: Sequence[Path], faces: bool, bars: Any) ->
     for file in photos:
         try:
             photo = read_images(file)
-            where = aligned(photo, g.resolution) if faces else centered(photo, (g.size[0], g.size[1]))
+            where = cropped(photo, g, faces)
         except SteerableError as error:
             if len(photos) == 1:
                 raise
@@ -162,26 +142,11 @@ def photographs(g: Generator, photos: Sequence[Path], faces: bool, bars: Any) ->
 
 def measures(g: Generator, faces: bool, bars: Any) -> tuple[str, ...]:
     """What can be measured at this size, and with the nets that can be had."""
-    found = list(possible(g.size))
-    for kind in ("alex", "vgg"):
-        if min(g.size) >= SMALLEST[kind] * 2:
-            try:
-                LPIPS(kind)
-                found.append(f"lpips-{kind}")
-            except (SourceError, MissingExtra) as error:
-                bars.note(f"no LPIPS ({kind}): {error}")
-    return (*found, "identity") if faces else tuple(found)
+    nets = [kind for kind in ("alex", "vgg") if min(g.size) >= SMALLEST[kind] * 2 and comparing.lpips(kind, bars)]
+    return (*possible(g.size), *(f"lpips-{kind}" for kind in nets), *(("identity",) if faces else ()))
 
 
 # -- as text ------------------------------------------------------------------------------------------------------------------------
-
-
-def cell(figure: Figure | None, name: str) -> str:
-    digits = CELLS[name][2]
-    if figure is None:
-        return "–"
-    half = "" if figure.low is None else f" ± {figure.mean - figure.low:.{digits}f}"
-    return f"{figure.mean:.{digits}f}{half}"
 
 
 def used(found: Inversions) -> list[str]:
@@ -190,7 +155,7 @@ def used(found: Inversions) -> list[str]:
 
 
 def line(r: Rival, found: Inversions) -> dict[str, str]:
-    return {"method": r.name, **{CELLS[name][0]: cell(r.figure(name), name) for name in used(found)}}
+    return {"method": r.name, **{CELLS[name][0]: cell(r.figure(name), CELLS[name][2]) for name in used(found)}}
 
 
 def attempt_line(r: Rival, a: Attempt, found: Inversions) -> dict[str, str]:
@@ -210,18 +175,6 @@ class Shown:
     given: Mapping[str, Float[Tensor, "1 3 h w"]]
     made: Mapping[tuple[str, str], Mapping[str, Float[Tensor, "1 3 h2 w2"]]]
     curves: Mapping[tuple[str, str], Sequence[Point]]
-
-
-def written(found: Inversions, plan: Contest, out: Path, curves: bool, bars: Any) -> None:
-    if out.suffix.lower() == ".safetensors":
-        st.save(found, out, generator=plan.generator)
-        return
-    if out.suffix.lower() == ".json":
-        text = json.dumps(found.json(), indent=1, allow_nan=False)
-    else:
-        text = html(found, pictured(found, plan, curves, bars))
-    with replacing(out) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def pictured(found: Inversions, plan: Contest, curves: bool, bars: Any) -> Shown:
@@ -244,17 +197,15 @@ def pictured(found: Inversions, plan: Contest, curves: bool, bars: Any) -> Shown
 def html(found: Inversions, shown: Shown) -> str:
     how, say = found.how, page.say
     body = [
-        STYLE,
+        comparing.STYLE,
         f"<h1>Inverters on {say(found.generator)}: {len(found.taking_part)} compared</h1>",
         f'<p class="faint">{say(protocol(found))}</p>',
-        f"<h2>In all</h2><p>Means over {len(found.pictures)} pictures, ± the half of the 95 % interval over them.</p>",
-        _table([line(r, found) for r in found.taking_part], {r.name for r in found.taking_part if r.control}),
-        _legend(found),
+        f"<h2>In all</h2><p>Means over pictures (n = {len(found.pictures)}), ± half of their 95 % interval.</p>",
+        comparing.table([line(r, found) for r in found.taking_part], found),
+        comparing.legend({CELLS[name][0]: CELLS[name][1] for name in used(found)}),
+        comparing.left_out(found),
+        "<h2>Picture by picture</h2>",
     ]
-    if found.left_out:
-        rows = [{"method": r.name, "reason": r.reason} for r in found.left_out]
-        body.append("<h3>Took no part</h3>" + page.table(rows).replace("<td>", '<td style="white-space:normal">'))
-    body.append("<h2>Picture by picture</h2>")
     for i, name in enumerate(found.pictures):
         body.append(f"<h3>{say(name)}</h3>")
         body.append(page.table([attempt_line(r, r.attempts[i], found) for r in found.taking_part]))
@@ -263,7 +214,7 @@ def html(found: Inversions, shown: Shown) -> str:
         body += [
             _curve(r.name, shown.curves[name, r.name]) for r in found.taking_part if (name, r.name) in shown.curves
         ]
-    told = [f"{r.name}: {r.method}({', '.join(f'{k}={v}' for k, v in r.settings.items())})" for r in found.rivals]
+    told = [comparing.called(r.name, r.method, r.settings) for r in found.rivals]
     body.append("<h2>Settings</h2>" + page.commands(told))
     if how["scorer"]:
         body.append('<p class="faint">Scores come from automatic readers of pictures; they say nothing of people.</p>')
@@ -282,34 +233,17 @@ def protocol(found: Inversions) -> str:
     return f"Pictures: {whose}. LPIPS looks at {how['look']} px at most.{edits} Time in {how['clock']}."
 
 
-def _table(rows: Sequence[Mapping[str, str]], controls: set[str]) -> str:
-    if not rows:
-        return "<p>Nobody took part.</p>"
-    heads = "".join(f"<th>{page.say(k)}</th>" for k in rows[0])
-    lines = []
-    for row in rows:
-        kind = ' class="control first"' if row["method"] in controls else ""
-        lines.append(f"<tr{kind}>{''.join(f'<td>{_faint(page.say(v))}</td>' for v in row.values())}</tr>")
-    return f'<div class="wide"><table><tr>{heads}</tr>{"".join(lines)}</table></div>'
-
-
-def _legend(found: Inversions) -> str:
-    rows = [{"column": CELLS[name][0], "meaning": CELLS[name][1]} for name in used(found)]
-    table = page.table(rows).replace("<td>", '<td style="white-space:normal">')
-    return f"<details><summary>What the columns say</summary>{table}</details>"
-
-
 def _strip(name: str, found: Inversions, shown: Shown) -> str:
-    """The picture, then a row of pictures for each inverter."""
-    heads = ["", *next(iter(shown.made.values()))]
+    """For each inverter the picture and what was made of it; too many to be seen side by side are scrolled."""
+    heads = ["given", *next(iter(shown.made.values()))]
     top = "".join(f"<th><small>{page.say(h)}</small></th>" for h in heads)
     lines = []
     for r in found.taking_part:
         cells = "".join(_img(v, f"{name}, {r.name}, {k}") for k, v in shown.made[name, r.name].items())
-        lines.append(
-            f"<tr>{_img(shown.given[name], name)}{cells}</tr><tr><td colspan={len(heads)}><small>{page.say(r.name)}</small></td></tr>"
-        )
-    return f'<table class="strip"><tr>{top}</tr>{"".join(lines)}</table>'
+        lines.append(f'<tr><td class="whose" colspan="{len(heads)}"><small>{page.say(r.name)}</small></td></tr>')
+        lines.append(f"<tr>{_img(shown.given[name], name)}{cells}</tr>")
+    wide = f'<table class="strip" style="min-width:{LEAST * len(heads)}px">'
+    return f'<div class="wide">{wide}<tr>{top}</tr>{"".join(lines)}</table></div>'
 
 
 def _img(images: Tensor, about: str) -> str:

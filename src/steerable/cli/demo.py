@@ -15,12 +15,13 @@ from ..errors import MissingExtra, SourceError
 from ..generator import Generator
 from ..measure import clear, effects, named
 from ..nn.allocator import tune
-from ..path import Effect, Paths
 from ..path import Path as Curve
+from ..path import Paths
 from ..score import Scorer, kept
 from ..score.labels import label
 from ..sheet import Row, drawn, strips
 from . import page, report
+from .measuring import cell
 
 PSI = 0.7
 PEOPLE = (2, 5, 11)  # whom the page shows; none of them is in the labeled set or among the measured
@@ -179,7 +180,7 @@ def told(paths: Paths) -> Paths:
     def about(path: Curve) -> str:
         own = [e for e in path.effects if e.score == path.name]
         beside = [e for e in clear(path) if e.score != path.name][:3]
-        return ", ".join(f"{e.score} {_cell(e)}" for e in (*own, *beside))
+        return ", ".join(f"{e.score} {cell(e)}" for e in (*own, *beside))
 
     return replace(paths, items=tuple(replace(p, about=about(p)) for p in paths))
 
@@ -268,18 +269,13 @@ def _effects(c: Chapter, scorer: Scorer) -> str:
     for p in c.paths:
         by = {e.score: e for e in p.effects}
         kept = c.paths.notes.get("identity", {}).get(p.name)
-        cells = {s: _cell(by[s]) if s in by else "–" for s in scorer.names}
+        cells = {s: cell(by[s]) if s in by else "–" for s in scorer.names}
         rows.append({"path": p.name, **cells, **({"identity kept": f"{kept[0]:.2f}"} if kept else {})})
     note = (
         "Change of each score per SD, in SD of that score, ± the 95 % interval over people. "
         "Identity kept: cosine of face embeddings at ±1 SD."
     )
     return f"<details><summary>All effects, with error bars</summary>{page.table(rows)}<small>{note}</small></details>"
-
-
-def _cell(e: Effect) -> str:
-    half = (e.high - e.low) / 2 / e.sd if e.sd else 0.0
-    return f"{e.standardized:+.2f} ± {half:.2f}"
 
 
 def _control(control: Paths, scorer: Scorer) -> str:

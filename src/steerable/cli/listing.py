@@ -4,13 +4,14 @@ import importlib.util
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import UnknownName
 from . import report
 
-KINDS = ("generators", "discover", "scores")
+KINDS = ("generators", "discover", "invert", "scores")
 
 
 def show(what: str, tag: str | None, json: bool) -> None:
@@ -29,12 +30,10 @@ def _rows(kind: str, tag: str | None) -> list[dict[str, Any]]:
     match kind:
         case "generators":
             return generators()
-        case "discover":
-            from ..discover import DISCOVERERS
-
+        case "discover" | "invert":
             return [
-                {"method": m.name, "tags": sorted(m.tags), "what": _first(m), "paper": m.paper}
-                for m in DISCOVERERS.values()
+                {"method": name, "tags": sorted(m.tags), "what": _first(m), "paper": m.paper}
+                for name, m in _methods(kind).items()
                 if tag is None or tag in m.tags
             ]
         case _:
@@ -44,6 +43,14 @@ def _rows(kind: str, tag: str | None) -> list[dict[str, Any]]:
                 {"score": name, "columns": list(getattr(s, "names", ())), "what": _first(s)}
                 for name, s in SCORERS.items()
             ]
+
+
+def _methods(kind: str) -> Mapping[str, Any]:
+    """By name; inverters with their presets."""
+    from ..discover import DISCOVERERS
+    from ..invert import KNOWN
+
+    return DISCOVERERS if kind == "discover" else KNOWN
 
 
 def generators() -> list[dict[str, Any]]:
@@ -82,15 +89,17 @@ def generators() -> list[dict[str, Any]]:
 
 
 def _first(thing: Any) -> str:
-    return " ".join((thing.__doc__ or "").strip().split("\n\n")[0].split())
+    """What it does: a preset has a line of its own, others the first paragraph of their documentation."""
+    text = getattr(thing, "about", None) or thing.__doc__ or ""
+    return " ".join(text.strip().split("\n\n")[0].split())
 
 
 def describe(what: str, json: bool, device: str) -> None:
-    from ..discover import DISCOVERERS
     from ..generators import names
 
-    if what in DISCOVERERS:
-        _method(DISCOVERERS[what], json)
+    methods = {**_methods("discover"), **_methods("invert")}
+    if what in methods:
+        _method(methods[what], json)
     elif what in names():
         _generator(what, json, device)
     elif Path(what).is_file():
@@ -100,7 +109,7 @@ def describe(what: str, json: bool, device: str) -> None:
         content = found.pop("content", {})
         report.facts(found if json else {**_flat(found), **_content(content)}, json)
     else:
-        raise UnknownName("generator, method or file", what, [*names(), *DISCOVERERS])
+        raise UnknownName("generator, method or file", what, [*names(), *methods])
 
 
 def _method(method: Any, json: bool) -> None:

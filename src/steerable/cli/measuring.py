@@ -13,7 +13,7 @@ from ..measure.directions import told_apart
 from ..measure.ppl import path_length
 from ..measure.truth import Truth, set_scores
 from ..nn.perceptual import LPIPS
-from ..path import Paths
+from ..path import Effect, Paths
 from ..score import Scorer
 from . import report
 from .work import bundle, opened, truncation
@@ -40,11 +40,10 @@ def effects(
     )
     if out is not None:
         st.save(measured, out, generator=g)
-    rows: list[dict[str, Any]] = st.summary(measured)
     if json:
-        report.rows(rows, True)
+        report.rows(st.summary(measured), True)
         return
-    flat = [{"path": r["name"], "psi": r["psi"], **{e["score"]: _cell(e) for e in r["effects"]}} for r in rows]
+    flat = [{"path": p.name, "psi": p.effects[0].psi, **{e.score: cell(e) for e in p.effects}} for p in measured]
     report.rows(flat, False, "SD of each score for one SD along each path")
 
 
@@ -79,9 +78,10 @@ def _psi(g: Any, psi: float | None) -> float:
     return float(first[0].psi) if first else 1.0  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _cell(effect: dict[str, Any]) -> str:
-    half = (effect["high"] - effect["low"]) / 2 / effect["sd"] if effect["sd"] else 0.0
-    return f"{effect['standardized']:+.2f} ± {half:.2f}"
+def cell(e: Effect) -> str:
+    """An effect in standard deviations of its score, ± half of its interval."""
+    half = (e.high - e.low) / 2 / e.sd if e.sd else 0.0
+    return f"{e.standardized:+.2f} ± {half:.2f}"
 
 
 def _rounded(scores: dict[str, float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ h3{font-size:16px;margin:22px 0 2px}p{margin:4px 0 10px}.faint,small,figcaption{
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:4px 10px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;white-space:nowrap}
-th{color:var(--faint);font-weight:500}
+th{color:var(--faint);font-weight:500}.prose td{white-space:normal}
 .strip{border-spacing:0;margin:0;width:100%;table-layout:fixed}
 .strip td,.strip th{border:0;padding:1px;text-align:center}.strip img{display:block;width:100%;height:auto}
 figure{margin:0 0 8px}pre{background:var(--soft);border-radius:6px;padding:10px 12px;overflow-x:auto;font-size:13px;margin:8px 0}
@@ -40,13 +40,13 @@ def commands(lines: Sequence[str]) -> str:
     return "<pre>" + "\n".join(say(line) for line in lines) + "</pre>"
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Like things as a table; text that begins a row is its head."""
+def table(rows: Sequence[dict[str, Any]], prose: bool = False) -> str:
+    """Like things as a table. Lines of prose are broken; a table of figures is scrolled where it is too wide."""
     if not rows:
         return ""
     heads = "".join(f"<th>{say(k)}</th>" for k in rows[0])
     lines = "".join("<tr>" + "".join(f"<td>{say(v)}</td>" for v in row.values()) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{heads}</tr>{lines}</table></div>'
+    return f'<div class="wide"><table{" class=prose" if prose else ""}><tr>{heads}</tr>{lines}</table></div>'
 
 
 def strip(rows: Sequence[Row], caption: str) -> str:

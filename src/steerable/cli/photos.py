@@ -7,23 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import steerable as st
 
 from ..artifact import header, replacing
-from ..edit import Edit, Inversion
-from ..errors import ArtifactError, SettingError, SteerableError, UnknownName
+from ..edit import Inversion
+from ..errors import ArtifactError, SettingError, SteerableError
 from ..generator import Generator
-from ..images import MOVING, SUFFIXES, files, film, read_images, to_pil
-from ..photo import Crop, Portrait, aligned, centered, paste
+from ..images import MOVING, SUFFIXES, files, film, read_images, to_pil, there_and_back
+from ..photo import Crop, Portrait, by_face, cropped, paste
 from ..photo.likeness import likeness
 from ..renderer import fitted
 from ..sheet import embedded
 from . import page as html
 from . import report, work
 
-CROPS = ("auto", "face", "center")
 SHOWN = 256  # px of a picture on the page
 
 
@@ -67,11 +64,10 @@ def invert(
     json: bool,
     device: str,
 ) -> None:
-    if crop not in CROPS:
-        raise UnknownName("crop", crop, CROPS)
+    work.checked_crop(crop)
     photos = files(sources)
     g, bars = work.opened(generator, device), report.Bars()
-    faces = crop == "face" or (crop == "auto" and "ffhq" in g.name.lower())
+    faces = by_face(crop, g)
     several = len(photos) > 1 or any(Path(s).is_dir() for s in sources)
     works = planned(photos, out, several, {"crop": "face" if faces else "center", "face": face, "observe": observe})
     bars.note(
@@ -85,7 +81,7 @@ def invert(
             continue
         try:
             photo = read_images(w.photo)
-            where = aligned(photo, g.resolution, which=face) if faces else centered(photo, (g.size[0], g.size[1]))
+            where = cropped(photo, g, faces, face)
         except SteerableError as error:
             if not several:
                 raise
@@ -240,12 +236,10 @@ def edit(
         name = work.generator_of(file)
         g = known.setdefault(name, known.get(name) or work.opened(name, device))
         base = work.inversion(file, g)
-        bundles = [work.bundle(st.read(p, generator=g, space=space)) for p in paths]
-        wanted = [work.parsed(move, bundles, g, space) for move in moves]
-        at = lambda share, wanted=wanted: [p.at(t * share, layers, unit) for p, t, layers in wanted]
+        moved = work.asked(moves, paths, g, space, unit)
         target = placed(out, file, photo, folder)
-        made.append(written(g, base, file, at, source(photo, file), target, frames, fps))
-        names = [f"{p.name}:{t:g}" + (f"@{y}" if y else "") for p, t, y in wanted]
+        made.append(written(g, base, file, moved, source(photo, file), target, frames, fps))
+        names = [str(m) for m in moved]
     report.facts({"files": [str(f) for f in made], "edits": names}, json)
 
 
@@ -273,7 +267,14 @@ def source(photo: Path | None, file: Path) -> Path | None:
 
 
 def written(
-    g: Generator, base: Inversion, file: Path, at: Any, photo: Path | None, target: Path, frames: int, fps: float
+    g: Generator,
+    base: Inversion,
+    file: Path,
+    moved: Sequence[work.Move],
+    photo: Path | None,
+    target: Path,
+    frames: int,
+    fps: float,
 ) -> Path:
     """One picture or film, pasted where there is a photograph."""
     finish = lambda picture: picture
@@ -287,9 +288,7 @@ def written(
             )
         whole, plain = read_images(photo), st.render(g, base).float().cpu()
         finish = lambda picture: paste(whole, crop, picture.float().cpu(), plain=plain)
-    shown = lambda edits: finish(st.render(g, base, edits))
+    shown = lambda share: finish(st.render(g, base, [m.at(share) for m in moved]))
     if target.suffix.lower() in MOVING:
-        waves = 0.5 - 0.5 * torch.cos(torch.linspace(0, 2 * torch.pi, frames))
-        return film((shown(at(float(s)))[0] for s in waves), target, fps=fps)
-    edits: list[Edit] = at(1.0)
-    return st.write(shown(edits), target)
+        return film((shown(share)[0] for share in there_and_back(frames)), target, fps=fps)
+    return st.write(shown(1.0), target)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from ..discover.presets import preset
 from ..edit import Edit, Inversion
 from ..errors import SettingError, UnknownName
 from ..generator import Generator
-from ..images import MOVING, film
+from ..images import MOVING, film, there_and_back
 from ..nn.allocator import tune
 from ..path import Paths
+from ..photo import CROPS
 from ..renderer import fitted
 from ..sheet import drawn, page, strips
 from . import report
@@ -52,6 +53,12 @@ def truncation(generator: Generator, psi: float | None) -> list[Edit]:
     if psi is None:
         return [st.Truncate(0.7)] if has_w else []
     return [] if psi == 1 else [st.Truncate(psi)]
+
+
+def checked_crop(crop: str) -> None:
+    """Raises UnknownName before any work is begun."""
+    if crop not in CROPS:
+        raise UnknownName("crop", crop, CROPS)
 
 
 def sample(
@@ -171,6 +178,23 @@ def chosen(paths: Paths, only: str | None) -> Paths:
     return Paths(tuple(paths[int(w) if w.isdigit() else w] for w in (part.strip() for part in only.split(","))))
 
 
+@dataclass(frozen=True)
+class Move:
+    """One edit that was asked for: along which path, how far, and on which layers (those of the path for None)."""
+
+    path: Any
+    t: float
+    layers: str | None
+    unit: str = "std"
+
+    def at(self, share: float = 1.0) -> Edit:
+        """So much of the way."""
+        return self.path.at(self.t * share, self.layers, self.unit)
+
+    def __str__(self) -> str:
+        return f"{self.path.name}:{self.t:g}" + (f"@{self.layers}" if self.layers else "")
+
+
 def edit(
     subject: str,
     moves: Sequence[str],
@@ -194,35 +218,16 @@ def edit(
     else:
         g = opened(subject, device)
         base, edits = g.sample(seeds=numbers(seeds)), truncation(g, psi)
-    known = [bundle(st.read(f, generator=g, space=space)) for f in files]
-    wanted = [parsed(move, known, g, space) for move in moves]
+    moved = asked(moves, files, g, space, unit)
+    shown = lambda share: [*edits, *(m.at(share) for m in moved)]
     target = out or Path("edit.png")
     if target.suffix.lower() in MOVING:
-        shares = [
-            0.5 - 0.5 * torch.cos(torch.tensor(2 * torch.pi * i / max(frames - 1, 1))).item() for i in range(frames)
-        ]
-        pictures = (
-            fitted(
-                st.render(g, base, [*edits, *(p.at(t * share, layers, unit) for p, t, layers in wanted)]), size or 512
-            )
-            for share in report.Bars().over(shares, "frames")
-        )
-        film((p[0] for p in pictures), target, fps=fps)
+        shares = report.Bars().over(there_and_back(frames), "frames")
+        film((fitted(st.render(g, base, shown(share)), size or 512)[0] for share in shares), target, fps=fps)
     else:
-        pictures = torch.cat(
-            list(
-                report.Bars().over(st.stream(g, base, [*edits, *(p.at(t, y, unit) for p, t, y in wanted)]), "pictures")
-            )
-        )
+        pictures = torch.cat(list(report.Bars().over(st.stream(g, base, shown(1.0)), "pictures")))
         st.write(fitted(pictures, size) if size else pictures, target)
-    report.facts(
-        {
-            "file": str(target),
-            "generator": g.name,
-            "edits": [f"{p.name}:{t:g}" + (f"@{y}" if y else "") for p, t, y in wanted],
-        },
-        json,
-    )
+    report.facts({"file": str(target), "generator": g.name, "edits": [str(m) for m in moved]}, json)
 
 
 def generator_of(file: str | Path) -> str:
@@ -240,8 +245,14 @@ def inversion(file: str | Path, g: Generator) -> Inversion:
     return found
 
 
-def parsed(move: str, known: Sequence[Paths], g: Generator, space: str | None) -> tuple[Any, float, str | None]:
-    """One edit on the command line: [FILE#]name:t[@layers]."""
+def asked(moves: Sequence[str], files: Sequence[Path], g: Generator, space: str | None, unit: str) -> list[Move]:
+    """The edits on the command line, of paths in these files."""
+    known = [bundle(st.read(f, generator=g, space=space)) for f in files]
+    return [_parsed(move, known, g, space, unit) for move in moves]
+
+
+def _parsed(move: str, known: Sequence[Paths], g: Generator, space: str | None, unit: str) -> Move:
+    """One edit: [FILE#]name:t[@layers]."""
     match = re.fullmatch(
         r"(?:(?P<file>[^#]+)#)?(?P<name>.+):(?P<t>[-+]?[\d.]+(?:e[-+]?\d+)?|[-+]?inf|nan)(?:@(?P<layers>[^@]+))?", move
     )
@@ -252,8 +263,7 @@ def parsed(move: str, known: Sequence[Paths], g: Generator, space: str | None) -
         raise SettingError(f"{move!r} needs a file of paths: give --paths FILE, or write FILE#{move}")
     name = match["name"]
     for paths in bundles:
-        if name in paths.names:
-            return paths[name], float(match["t"]), match["layers"]
-        if name.isdigit() and int(name) < len(paths):
-            return paths[int(name)], float(match["t"]), match["layers"]
+        if name in paths.names or (name.isdigit() and int(name) < len(paths)):
+            path = paths[name] if name in paths.names else paths[int(name)]
+            return Move(path, float(match["t"]), match["layers"], unit)
     raise UnknownName("path", name, [n for paths in bundles for n in paths.names])

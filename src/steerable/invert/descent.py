@@ -154,7 +154,7 @@ class Descent:
 
     def run(self, stages: list[tuple[Stage, int]], title: str, progress: Progress) -> Found:
         """All stages, one after another. Ctrl-C ends it with the best so far."""
-        total, done, parts = sum(steps for _, steps in stages), 0, None
+        total, done = sum(steps for _, steps in stages), 0
         made = [losses(self.told, self.generator, stage.target, self.begin) for stage, _ in stages]
         try:
             self._estimate(stages, made, progress)

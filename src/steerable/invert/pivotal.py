@@ -113,15 +113,14 @@ class Pivotal(Inverter):
     def _pivot(self, generator: Generator, images: Tensor, observe: Observed, progress: Progress) -> Inversion:
         from . import KNOWN, invert  # the table that this method stands in
 
-        mine = {"space": self.space, "steps": self.pivot_steps, "label": self.label, "seed": self.seed}
-        given = {k: v for k, v in mine.items() if v is not None}
         if isinstance(self.pivot, Inverter):
             return self.pivot.invert(generator, images, observe=observe, progress=progress)
         others = {name: method for name, method in KNOWN.items() if name != self.name}
         if self.pivot not in others:
             raise UnknownName("inverter that pivotal can take codes from", self.pivot, others)
         known = others[self.pivot].schema()
-        told = {k: v for k, v in given.items() if k in known}
+        mine = {"space": self.space, "steps": self.pivot_steps, "label": self.label, "seed": self.seed}
+        told = {k: v for k, v in mine.items() if v is not None and k in known}
         return invert(self.pivot, generator, images, observe=observe, progress=progress, **told)
 
     def _names(self, generator: Generator) -> list[str]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Look:
     operator: Operator
     deep: bool
 
-    @property
+    @cached_property
     def view(self) -> View:
         """A preview, where the operator can be used on full pictures only the full ones."""
         plain = self.operator.spec in ("identity", "gray")
@@ -68,12 +69,12 @@ class Look:
             parts += [_unit(grid(x, DEEP).flatten(1)) for x in net.features(seen)[1:]]
         return torch.cat(parts, 1)
 
-    def at(self, latents: Latents) -> Float[Tensor, "n f"]:
-        """Of samples."""
+    def at(self, latents: Latents, title: str, progress: Progress) -> Float[Tensor, "n f"]:
+        """Of samples, a few at a time."""
+        look, chunks = self.view, [latents[slice(i, i + CHUNK)] for i in range(0, len(latents), CHUNK)]
         with torch.no_grad():
-            chunks = [latents[slice(i, i + CHUNK)] for i in range(0, len(latents), CHUNK)]
-            look = self.view
-            return torch.cat([self.features(self.operator(look(c, grad=False))) for c in chunks])
+            seen = (self.operator(look(c, grad=False)) for c in progress.over(chunks, title, len(chunks)))
+            return torch.cat([self.features(x) for x in seen])
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -83,8 +84,7 @@ def _unit(x: Tensor) -> Tensor:
 
 def best(look: Look, target: Float[Tensor, "n 3 h w"], drawn: Latents, keep: int, progress: Progress) -> list[Latents]:
     """For each target the `keep` samples nearest to it: keep batches of n codes, the nearest first."""
-    chunks = [drawn[slice(i, i + CHUNK)] for i in range(0, len(drawn), CHUNK)]
-    found = torch.cat([look.at(c) for c in progress.over(chunks, "samples to start from")])
+    found = look.at(drawn, "samples to start from", progress)
     order = torch.cdist(look.features(target), found).argsort(1)  # [n samples]
     return [drawn[order[:, j]] for j in range(min(keep, len(drawn)))]
 
@@ -103,8 +103,7 @@ def guess(look: Look, space: str, n: int, inputs: dict[str, Tensor], progress: P
 
     def make() -> Guess:
         z = samples(g, n, 77, inputs)
-        chunks = [z[slice(i, i + CHUNK)] for i in range(0, n, CHUNK)]
-        X = torch.cat([look.at(c) for c in progress.over(chunks, "samples to learn a start from")]).double().cpu()
+        X = look.at(z, "samples to learn a start from", progress).double().cpu()
         Y = g.lift(z, space).values.double().cpu()
         x, y = X.mean(0), Y.mean(0)
         X, Y = X - x, Y - y

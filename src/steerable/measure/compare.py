@@ -246,45 +246,13 @@ class Plan:
         return json.dumps([self._weights, self.supervision.key, told, written], default=str)
 
 
-def compare(
-    kind: str,
-    generator: Generator,
-    methods: Sequence[str | Method],
-    *,
-    scores: str | Scorer | None = None,
-    targets: Sequence[str] | None = None,
-    supervision: Scorer | Table | None = None,
-    seeds: int = 2,
-    psi: float = 1.0,
-    people: int = 24,
-    chosen_on: int = 8,
-    pictures: int = 12,
-    labels: int | None = None,
-    size: int | None = None,
-    reach: float = 4.0,
-    controls: bool = True,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    identity: Same | None = None,
-    distance: Distance | None = None,
-    progress: Progress = quiet,
-) -> Comparison:
-    """Compare methods of one verb ("discover"): by name (with the quick settings of quick.toml), or configured.
-
-    `scores` judges pictures and supervises the methods that learn: a scorer, or names such as "age,smile,yaw", which are then the targets;
-    a generator that knows its truth needs none. `supervision` teaches in its place (a table, the truth). The rest is told in `Rules`.
-    A method that cannot take part is listed with its reason. Raises UnknownName and SettingError for what does not exist or fit.
-    """
-    rules = Rules(
-        seeds, psi, people, chosen_on, pictures, labels, size, reach, None, controls, settings or {}, identity, distance
-    )
-    plan = planned(kind, generator, methods, rules, scores, targets, supervision, progress)
-    return plan.made(plan.contender(e, progress) for e in plan.entrants)
+Methods = Sequence[str | Method] | Mapping[str, str | Method]
 
 
 def planned(
     kind: str,
     generator: Generator,
-    methods: Sequence[str | Method],
+    methods: Methods,
     rules: Rules,
     scores: str | Scorer | None = None,
     targets: Sequence[str] | None = None,
@@ -302,10 +270,13 @@ def planned(
     labels = rules.labels or int(quick["labels"])
     size = reading_size(generator, scorer, rules.size, progress)
     truth = truth if truth is not None and truth.names == tuple(scorer.names) else None
-    shared, names = {"n": labels, "psi": rules.psi, "size": size}, [s.name for s in generator.spaces]
+    shared, spaces = {"n": labels, "psi": rules.psi, "size": size}, [s.name for s in generator.spaces]
+    names = list(methods) if isinstance(methods, Mapping) else []
+    asked = list(methods.values()) if isinstance(methods, Mapping) else methods
     entered = entrants(
-        kind, methods, rules.seeds, quick, shared, rules.settings, rules.controls, truth is not None, names
+        kind, asked, rules.seeds, quick, shared, rules.settings, rules.controls, truth is not None, spaces
     )
+    entered = (*(replace(e, name=n) for n, e in zip(names, entered, strict=False)), *entered[len(names) :])
     known = label(generator, scorer, labels, psi=rules.psi, size=size, progress=progress).spread()
     reader = Reader(
         Look(generator, scorer, rules.psi, size, rules.identity),

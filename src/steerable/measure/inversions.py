@@ -31,7 +31,7 @@ from ..render import codes, render
 from ..score import Scorer
 from ..space import Latents
 from . import fidelity as near
-from .compare import HELD_OUT
+from .compare import HELD_OUT, Methods
 from .comparison import _lists, _plain
 from .directions import Figure
 from .editability import EDITING, Editing, edited_by, finite
@@ -259,33 +259,9 @@ def usual(generator: Generator) -> float:
     return 0.7 if any(s.name == "w" for s in generator.spaces) else 1.0
 
 
-def compared(
-    generator: Generator,
-    methods: Sequence[str | Method] | Mapping[str, str | Method],
-    pictures: Sequence[Picture] | int = 4,
-    *,
-    progress: Progress = quiet,
-    scores: str | Scorer | None = None,
-    targets: Sequence[str] | None = None,
-    paths: Paths | None = None,
-    psi: float | None = None,
-    labels: int | None = None,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    identity: Same | None = None,
-    which: Sequence[str] | None = None,
-    look: int = 256,
-) -> Inversions:
-    """Compare inverters: `compared(g, ["optimize", st.Pivotal()], 4, scores="smile,yaw")`. Options are those of `planned`."""
-    plan = planned(
-        generator, methods, pictures, scores=scores, targets=targets, paths=paths, psi=psi, labels=labels, settings=settings,
-        identity=identity, which=which, look=look, progress=progress,
-    )  # fmt: skip
-    return plan.made(plan.rival(e, progress) for e in plan.entries)
-
-
 def planned(
     generator: Generator,
-    methods: Sequence[str | Method] | Mapping[str, str | Method],
+    methods: Methods,
     pictures: Sequence[Picture] | int = 4,
     *,
     scores: str | Scorer | None = None,
@@ -332,9 +308,7 @@ def possible(size: tuple[int, int]) -> tuple[str, ...]:
     return tuple(name for name in near.PLAIN if min(size) >= least.get(name, 1))
 
 
-def entered(
-    methods: Sequence[str | Method] | Mapping[str, str | Method], settings: Mapping[str, Mapping[str, Any]]
-) -> tuple[Entry, ...]:
+def entered(methods: Methods, settings: Mapping[str, Mapping[str, Any]]) -> tuple[Entry, ...]:
     known = import_module("..invert", __package__).KNOWN
     if isinstance(methods, Mapping):
         named = [(n, m) for n, m in methods.items()]
@@ -371,7 +345,6 @@ __all__ = [
     "Picture",
     "Rival",
     "Sought",
-    "compared",
     "own",
     "planned",
     "possible",

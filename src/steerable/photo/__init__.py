@@ -7,9 +7,21 @@ edited = st.render(g, me, [smile.at(2)])
 st.write(st.paste(photo, crop, edited, plain=st.render(g, me)), "out.jpg")
 """
 
-from .alignment import aligned, centered
+from .alignment import CROPS, aligned, by_face, centered, cropped
 from .crop import Crop, Portrait
 from .faces import Detector, Sighting, YuNet
 from .pasting import paste
 
-__all__ = ["Crop", "Detector", "Portrait", "Sighting", "YuNet", "aligned", "centered", "paste"]
+__all__ = [
+    "CROPS",
+    "Crop",
+    "Detector",
+    "Portrait",
+    "Sighting",
+    "YuNet",
+    "aligned",
+    "by_face",
+    "centered",
+    "cropped",
+    "paste",
+]

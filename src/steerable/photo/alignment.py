@@ -13,14 +13,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SettingError
+from ..generator import Generator
 from ..score import landmarks
 from . import faces
 from .crop import Crop, square
 from .faces import Detector, Sighting
 
+CROPS = ("auto", "face", "center")
 SMALLEST = 16  # px of a photograph's side
 # Of the 478 points: the rims of the lids (their means are the middles of the eyes), the tip of the nose, the corners of the mouth.
 RIMS = ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380), (4,), (61,), (291,))
+
+
+def by_face(crop: str, generator: Generator) -> bool:
+    """Whether photographs for this generator are aligned by their face: "auto" (of CROPS) does so where its name says FFHQ."""
+    return crop == "face" or (crop == "auto" and "ffhq" in generator.name.lower())
+
+
+def cropped(photo: Float[Tensor, "1 3 h w"], generator: Generator, faces: bool, which: int | None = None) -> Crop:
+    """What the generator's pictures show of a photograph: an aligned face, or the middle. Raises SettingError as these two do."""
+    return aligned(photo, generator.resolution, which=which) if faces else centered(photo, generator.size)
 
 
 def aligned(

@@ -8,10 +8,7 @@ from ..errors import SettingError
 from .crop import Crop, blurred, sampled
 
 PASTED = (0.01, 0.05)  # change of a color, in [-1, 1], up to which nothing is pasted, and from which on all is
-REDRAWN = (
-    0.06,
-    0.25,
-)  # change up to which the photograph's own detail is kept, and from which on the generator's is taken
+REDRAWN = (0.06, 0.25)  # change up to which the photograph's own detail is kept, and from which on the generator's is
 GROWN = 0.015  # blur of what counts as changed, in crop widths
 TONE = 0.03  # blur of the difference in color between photograph and inversion, in crop widths
 

@@ -19,11 +19,11 @@ from ..discover.subspace import Search
 from ..edit import Inversion
 from ..errors import SteerableError
 from ..generator import Generator
-from ..images import film
+from ..images import film, there_and_back
 from ..invert import KNOWN, Inverter
 from ..nn.allocator import tune
 from ..path import Paths
-from ..photo import Portrait, aligned, centered
+from ..photo import Portrait, by_face, cropped
 from ..render import codes
 from ..renderer import Renderer, fitted
 from ..score.labels import label
@@ -129,8 +129,7 @@ def walk(ask: dict[str, Any], folder: File, shelf: Shelf) -> dict[str, Any]:
         meant = meaning(session.model_copy(update={"sliders": sliders}), g, shelf)
         return fitted(st.render(g, meant.base, meant.edits()), int(ask["size"]))[0]
 
-    shares = [0.5 - 0.5 * torch.cos(torch.tensor(2 * torch.pi * i / max(frames - 1, 1))).item() for i in range(frames)]
-    film((at(share) for share in Told().over(shares, "frames", frames)), folder / name, fps=24)
+    film((at(share) for share in Told().over(there_and_back(frames), "frames", frames)), folder / name, fps=24)
     return {"file": name}
 
 
@@ -138,8 +137,7 @@ def invert(ask: dict[str, Any], folder: File, shelf: Shelf) -> dict[str, Any]:
     """A photograph as the generator sees it. SIGINT ends the search and keeps the best so far."""
     g = st.load(ask["generator"], device=ask["device"], progress=Told())
     photo = st.read_images(shelf.file("original", ask["photo"]))
-    faces = ask["crop"] == "face" or (ask["crop"] == "auto" and "ffhq" in g.name)
-    crop = aligned(photo, g.resolution, which=ask["face"]) if faces else centered(photo, (g.size[0], g.size[1]))
+    crop = cropped(photo, g, by_face(ask["crop"], g), ask["face"])
     method, target = KNOWN[ask["method"]].with_settings(ask["settings"]), crop.cut(photo)
     assert isinstance(method, Inverter)
     tell({"target": shown(target, SEEN)})
