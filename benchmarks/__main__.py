@@ -11,11 +11,11 @@ import torch
 import benchmarks
 from steerable.nn import allocator
 
+NOT_TIMED = {"__main__", "timing", "leaderboard", "results", "inversion_results"}
+
 
 def main() -> None:
-    names = sorted(
-        {m.name for m in pkgutil.iter_modules(benchmarks.__path__)} - {"__main__", "timing", "leaderboard", "results"}
-    )
+    names = sorted({m.name for m in pkgutil.iter_modules(benchmarks.__path__)} - NOT_TIMED)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
     parser.add_argument("name", nargs="*", help=f"any of {', '.join(names)}; all if none is given")
     parser.add_argument("--rounds", type=int, default=9, help="how often each alternative is run (default 9)")

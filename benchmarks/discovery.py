@@ -6,7 +6,8 @@ ridge   a planted direction of 512 numbers from 5,000 noisy scores: ridge on the
         InterFaceGAN calls it, and our InterFaceGAN on the 2 % ends of the same scores.
 krylov  the ten strongest directions of the derivative of ffhq-1024's 64 px preview at three codes: block Krylov iteration against
         the whole matrix of 512 columns; cosine of the directions.
-rescoring  HiGAN's layer-wise re-scoring of two faces at 256 px (its own groups of rows, both signs), with the prefix cache and without.
+rescoring  HiGAN's layer-wise re-scoring of two faces at 256 px (its own groups of rows, both signs), with the prefix cache and without: on
+        previews of ffhq-1024, and on full pictures of a StyleGAN2 of 256 px.
 processes  labeling 512 previews at 128 px: two single-threaded processes against one, wall time.
 memory  a whole run of GANSpace with 1,000,000 samples, sampling included, in a process of its own: what its peak adds to the model's.
 """
@@ -121,29 +122,32 @@ def krylov() -> None:
 
 def rescoring() -> None:
     import steerable as st
+    from benchmarks.stylegan2 import CONFIG
     from benchmarks.timing import interleaved, ratio
     from steerable.discover import rescoring as again
+    from steerable.generators.stylegan2 import random
     from steerable.method import quiet
     from steerable.renderer import Renderer
 
-    g, scorer = st.load("ffhq-1024", device="cpu"), brightness()
-    path = st.discover("random", g, space="w", k=1)[0]
-    moves, people = [again.Move(path, rows) for rows in st.HiGAN().groups(g)], g.sample(2, seed=0)
+    scorer, wide = brightness(), random(CONFIG)
+    for g, size in ((st.load("ffhq-1024", device="cpu"), 256), (wide, None)):
+        path = st.discover("random", g, space="w", k=1)[0]
+        moves, people = [again.Move(path, rows) for rows in st.HiGAN().groups(g)], g.sample(2, seed=0)
+        given: dict[str, Any] = {"step": 2.0, "edits": [st.Truncate(0.7)], "size": size, "progress": quiet}
 
-    def forgetful() -> None:
-        for i in range(len(people)):
-            for sign in (1, -1):
-                for m in moves:
-                    move = m.path.at(sign * 2.0, layers=m.layers)
-                    scorer(Renderer(g, memory_mb=0)(people[i], [st.Truncate(0.7), move], size=256))
+        def forgetful(g: Any = g, people: Any = people, moves: Any = moves, size: Any = size) -> None:
+            for i in range(len(people)):
+                for sign in (1, -1):
+                    for m in moves:
+                        move = m.path.at(sign * 2.0, layers=m.layers)
+                        scorer(Renderer(g, memory_mb=0)(people[i], [st.Truncate(0.7), move], size=size))
 
-    def remembered() -> None:
-        again.rescore(g, people, moves, scorer, step=2.0, edits=[st.Truncate(0.7)], size=256, progress=quiet)
+        def remembered(g: Any = g, people: Any = people, moves: Any = moves, given: Any = given) -> None:
+            again.rescore(g, people, moves, scorer, **given)
 
-    times = interleaved({"again": forgetful, "cached": remembered}, 5)
-    print(
-        f"re-scoring {len(moves)} groups of rows of 2 faces: cached over rendering again {ratio(times, 'cached', 'again')}"
-    )
+        times = interleaved({"again": forgetful, "cached": remembered}, 3)
+        saved = ratio(times, "cached", "again")
+        print(f"{g.name}: re-scoring {len(moves)} groups of rows of 2 faces, cached over rendering again {saved}")
 
 
 def processes(n: int = 512) -> None:

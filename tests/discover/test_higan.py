@@ -50,6 +50,11 @@ def test_each_attribute_is_found_in_its_layers(planted):
     assert notes["share kept"] == pytest.approx(1.0, abs=1e-4)
 
 
+def test_only_the_scores_named_are_learned(planted):
+    found = HiGAN(method="boundary", names="b", n=100, rescored=4).discover(planted, supervision=score(reading))
+    assert found.names == ("b",)
+
+
 def test_paths_of_others_get_layers_too_and_signs_do_not_matter(planted):
     space, e = planted.space("w"), torch.eye(6)
     given = Paths(

@@ -1,12 +1,10 @@
 """Labeled sets: remembered, resumed after an interruption, shared between processes, read on previews where that is allowed."""
 
 import os
-from datetime import timedelta
 
 import pytest
 import torch
-import torch.distributed as distributed
-import torch.multiprocessing as processes
+from together import two
 
 from planted import Factors, Listening, Planted
 from steerable import artifact
@@ -131,8 +129,9 @@ def test_a_set_is_of_one_picture_at_least(planted):
         label(planted, Factors(), 0)
 
 
-def work(planted, folder, name):
+def work(folder, name):
     os.environ["STEERABLE_CACHE"] = str(folder / f"cache-{name}")
+    planted = Planted()
     paths = GANSpace(k=3, n=5000).discover(planted)
     artifact.save(paths, folder / f"pc-{name}.safetensors")
     artifact.save(GANSpace(k=2, n=2100, layer="row1").discover(planted), folder / f"layer-{name}.safetensors")
@@ -140,22 +139,9 @@ def work(planted, folder, name):
     artifact.save(boundaries, folder / f"boundary-{name}.safetensors")
 
 
-def part(rank, folder):
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.set_num_threads(1)
-    minute = timedelta(seconds=300)
-    distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2, timeout=minute)
-    try:
-        work(Planted(), folder, rank)
-    finally:
-        distributed.destroy_process_group()
-
-
-def test_two_processes_find_what_one_finds(planted, tmp_path):
-    work(planted, tmp_path, "alone")
-    other = processes.spawn(part, (tmp_path,), nprocs=1, join=False)  # is rank 0
-    part(1, tmp_path)
-    other.join()
+def test_two_processes_find_what_one_finds(tmp_path):
+    work(tmp_path, "alone")
+    two(work, tmp_path)
     read = lambda what, name: artifact.load(tmp_path / f"{what}-{name}.safetensors")
     for what in ("pc", "layer", "boundary"):
         alone = read(what, "alone")

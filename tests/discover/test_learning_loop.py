@@ -2,13 +2,12 @@
 
 import os
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import ClassVar
 
 import pytest
 import torch
-from torch import distributed, nn
-from torch import multiprocessing as processes
+from together import two
+from torch import nn
 
 from planted import Listening, Planted
 from steerable import artifact, cache
@@ -118,29 +117,17 @@ def test_a_seed_makes_weights_and_leaves_the_random_state_alone():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def work(planted, folder, name):
+def work(folder, name):
     os.environ["STEERABLE_CACHE"] = str(folder / f"cache-{name}")
+    planted = Planted()
     artifact.save(Learner().discover(planted), folder / f"learned-{name}.safetensors")
     with pytest.raises(SettingError if name != "alone" else KeyboardInterrupt):
         Learner(batch=1).discover(planted, progress=Listening(stops_after=6))
 
 
-def part(rank, folder):
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.set_num_threads(1)
-    minute = timedelta(seconds=300)
-    distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2, timeout=minute)
-    try:
-        work(Planted(), folder, rank)
-    finally:
-        distributed.destroy_process_group()
-
-
 def test_two_processes_learn_what_one_learns(tmp_path):
-    work(Planted(), tmp_path, "alone")
-    other = processes.spawn(part, (tmp_path,), nprocs=1, join=False)  # is rank 0
-    part(1, tmp_path)
-    other.join()
+    work(tmp_path, "alone")
+    two(work, tmp_path)
     alone, a, b = (artifact.load(tmp_path / f"learned-{name}.safetensors") for name in ("alone", 0, 1))
     assert torch.equal(a.notes["weight"], b.notes["weight"])
     assert a.notes["history"] == b.notes["history"]

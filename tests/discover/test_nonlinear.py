@@ -102,3 +102,5 @@ def test_what_cannot_be_is_refused(planted, straight):
         NonLinear(learn="smile").discover(planted, supervision=Factors())
     with pytest.raises(UnknownName, match="no score is called 'smile'"):
         NonLinear(n=40, conditions="red,smile").discover(planted, supervision=Factors())
+    with pytest.raises(SettingError, match="widths of hidden layers are whole numbers, such as 64,64; got 'wide'"):
+        NonLinear(n=40, hidden="wide").discover(planted, supervision=Factors())

@@ -13,7 +13,7 @@ from ..artifact import header, replacing
 from ..edit import Inversion
 from ..errors import ArtifactError, SettingError, SteerableError
 from ..generator import Generator
-from ..images import MOVING, SUFFIXES, files, film, read_images, to_pil, there_and_back
+from ..images import MOVING, SUFFIXES, files, film, read_images, there_and_back, to_pil
 from ..photo import Crop, Portrait, by_face, cropped, paste
 from ..photo.likeness import likeness
 from ..renderer import fitted

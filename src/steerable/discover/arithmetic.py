@@ -21,9 +21,9 @@ from ..errors import MethodFailed, SettingError
 from ..generator import Generator
 from ..method import Progress, param, quiet
 from ..path import Direction, Paths
-from .discoverer import Supervision, acts
+from .discoverer import Supervision, acts, counting
 from .places import points
-from .supervised import Fit, Supervised
+from .supervised import Fit, Supervised, middle
 
 
 @final
@@ -52,10 +52,8 @@ class Arithmetic(Supervised):
         items = []
         for path in found:
             assert isinstance(path, Direction)
-            assert path.unit is not None
             fit = found.notes["fits"][path.name]
-            length = fit["length"] * fit.get("share left", 1.0)
-            items.append(replace(path, published=length / path.unit))
+            items.append(counting(path, fit["length"] * fit.get("share left", 1.0)))
         return replace(found, items=tuple(items))
 
     def fit(self, codes: Float[Tensor, "m d"], scores: Float[Tensor, "m a"], names: tuple[str, ...]) -> list[Fit]:
@@ -78,8 +76,8 @@ class Arithmetic(Supervised):
         if self.exemplars:
             low, high = order[: self.exemplars], order[-self.exemplars :]
         else:
-            middle = scores.median() if len(scores.unique()) > 2 else scores.mean()
-            low, high = (scores <= middle).nonzero()[:, 0], (scores > middle).nonzero()[:, 0]
+            above = scores > middle(scores)
+            low, high = (~above).nonzero()[:, 0], above.nonzero()[:, 0]
         if not len(high) or not len(low) or scores[high].min() <= scores[low].max():
             raise MethodFailed(
                 f"arithmetic: {len(scores)} labels of {name!r} do not hold {self.exemplars or 'enough'} of each kind; "
@@ -105,9 +103,9 @@ class Arithmetic(Supervised):
             means.append(torch.cat(picked).mean(0))
         vector = means[0] - means[1]
         path = Direction.along("difference", vector, space, generator, layers=acts(generator, self.layers))
-        assert path.unit is not None
-        notes = {"with": sides[0], "without": sides[1], "length": float(vector.norm()), "entries": prod(space.shape)}
-        return Paths((replace(path, published=float(vector.norm()) / path.unit),), notes)
+        length = float(vector.norm())
+        notes = {"with": sides[0], "without": sides[1], "length": length, "entries": prod(space.shape)}
+        return Paths((counting(path, length),), notes)
 
 
 def _seeds(spec: str, what: str) -> tuple[int, ...]:

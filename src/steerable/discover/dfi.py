@@ -25,12 +25,13 @@ from ..path import Path, Paths
 from ..record import Record
 from ..render import render
 from ..renderer import Renderer
-from ..score.labels import batches
+from ..score.labels import batches, truncation
 from ..space import Latents, Space
 from .discoverer import Discoverer, Supervision, acts
 from .labeled import LEARN, known
-from .locally import Own, deviation
-from .places import truncation
+from .locally import deviation
+from .own import Own
+from .supervised import middle
 
 GRID = 4  # places in each direction that features are averaged to
 DEEP = slice(2, 5)  # the stages of VGG that the paper takes: conv3, conv4, conv5
@@ -133,9 +134,9 @@ class DFI(Discoverer):
         for rows in progress.over(slices, f"Features of {len(data)} pictures", len(slices)):
             parts.append(deep(renderer(chosen[rows], truncation(self.psi)), self.features).cpu())
         bank, share = self.bank(torch.cat(parts), data.codes)
-        items, notes = [], {"features kept": share}
+        items = []
         for name, scores in zip(data.names, data.scores.T, strict=True):
-            shows = scores > (scores.median() if len(scores.unique()) > 2 else scores.mean())
+            shows = scores > middle(scores)
             if not 0 < int(shows.sum()) < len(shows):
                 raise MethodFailed(f"dfi: all labels of {name!r} are of one kind; label more pictures")
             sample = ways(bank, bank.places[:500], shows, self.neighbors)
@@ -146,7 +147,7 @@ class DFI(Discoverer):
                     neighbors=self.neighbors, space=space, unit=unit,
                 )
             )  # fmt: skip
-        return Paths(tuple(items), {**data.notes(), **notes})
+        return Paths(tuple(items), {**data.notes(), "features kept": share})
 
     def bank(self, seen: Float[Tensor, "n f"], codes: Float[Tensor, "n d"]) -> tuple[Bank, float]:
         """The bank, and the share of the features' variance that its axes hold."""

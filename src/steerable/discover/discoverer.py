@@ -1,14 +1,17 @@
-"""What every discovery method is, and two things that many of them need."""
+"""What every discovery method is, and a few things that many of them need."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from math import prod
 from typing import ClassVar
 
+from ..errors import SettingError
 from ..generator import Generator
 from ..layer import rows
 from ..method import Method, Progress, quiet
 from ..path import Direction, Paths
 from ..score import Scorer, Table
+from ..space import Space
 
 Supervision = Scorer | Table
 
@@ -34,7 +37,17 @@ def acts(generator: Generator, layers: str) -> str | None:
     return layers
 
 
+def fits(method: str, k: int, space: Space) -> None:
+    """Raises SettingError where k paths are more than the space has directions."""
+    if k > (d := prod(space.shape)):
+        raise SettingError(f"{method}: k={k}, but {space.name!r} has only {d} directions")
+
+
+def counting(path: Direction, length: float) -> Direction:
+    """The same straight path, with the published number 1 set to a move of this length; as it is where codes do not vary along it."""
+    return replace(path, published=length / path.unit) if path.unit else path
+
+
 def counted(paths: Paths) -> Paths:
     """The same straight paths, with the published number 1 set to a move of length 1, as papers count that normalize directions."""
-    unit = lambda p: p.unit if isinstance(p, Direction) else None
-    return replace(paths, items=tuple(replace(p, published=1 / u) if (u := unit(p)) else p for p in paths))
+    return replace(paths, items=tuple(counting(p, 1.0) if isinstance(p, Direction) else p for p in paths))

@@ -4,6 +4,7 @@ t counts standard deviations as on straight paths: `unit` is how far along the c
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..edit import LatentEdit
-from ..errors import SettingError, SpaceError
 from ..generator import Generator
 from ..path import Path
 from ..record import Record
 from ..space import Latents, Space
+from .own import Own, amounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +44,19 @@ class Bend(LatentEdit):
         return self.space.name
 
     def latents(self, latents: Latents, generator: Generator) -> Latents:
-        far = amounts(self.t, self.unit, latents)
-        last = len(self.knots) - 1
-        at = (far / self.reach + 1) * last / 2
-        below = at.floor().clamp(0, last - 1)
-        knots, i = self.knots.to(latents.values), below.long()
-        delta = knots[i] + (at - below)[:, None] * (knots[i + 1] - knots[i])
+        delta = even(self.knots.to(latents.values), amounts(self.t, self.unit, latents), self.reach)
         if latents.space.name != self.space.name:
             delta = generator.carry(delta, self.space.name, latents.space.name, latents.inputs)
         return latents.moved(delta)
+
+
+def even(knots: Float[Tensor, "m *d"], place: Float[Tensor, " n"], reach: float) -> Float[Tensor, "n *d"]:
+    """The piecewise linear function through `knots` at even places from -reach to reach, straight on beyond them."""
+    last = len(knots) - 1
+    x = (place / reach + 1) * last / 2
+    below = x.detach().floor().clamp(0, last - 1).long()
+    share = (x - below).reshape(-1, *(1,) * (knots.ndim - 1))
+    return knots[below] + share * (knots[below + 1] - knots[below])
 
 
 @dataclass(frozen=True)
@@ -72,42 +77,27 @@ class FieldPath(Path):
     unit: float
 
     def edit(self, t: float | Float[Tensor, " n"]) -> "FieldWalk":
-        return FieldWalk(self.field, self.space, t, self.unit)
+        return FieldWalk(self.space, t, self.field, self.unit)
 
 
 @dataclass(frozen=True)
-class FieldWalk(LatentEdit):
+class FieldWalk(Own):
     field: Field
-    space: Space
-    t: float | Float[Tensor, " n"]
     unit: float
 
-    def acts_in(self, generator: Generator) -> str:
-        return self.space.name
-
-    def latents(self, latents: Latents, generator: Generator) -> Latents:
-        only_in(self.space, latents)
-        steps = amounts(self.t, self.unit, latents)
-        moved = walked(self.field, latents.values, steps)
-        return latents.at(torch.where((steps == 0)[:, None], latents.values, moved))
+    def move(self, latents: Latents, t: Float[Tensor, " n"], generator: Generator) -> Float[Tensor, "n d"]:
+        return walked(self.field.step, latents.values, t * self.unit)
 
 
-def walked(field: Field, codes: Float[Tensor, "n d"], steps: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
-    """The codes after so many steps, forth where they are positive and back where negative."""
+def walked(
+    step: Callable[[Tensor, Tensor], Tensor], codes: Float[Tensor, "n d"], steps: Float[Tensor, " n"]
+) -> Float[Tensor, "n d"]:
+    """The codes after so many steps, forth where they are positive and back where negative; `step` is that of a `Field`."""
     left, sign = steps.abs(), torch.where(steps < 0, -1.0, 1.0).to(steps)
     while bool((left > 0).any()):
-        codes = torch.lerp(codes, field.step(codes, sign), left.clamp(0, 1)[:, None])
+        codes = torch.lerp(codes, step(codes, sign), left.clamp(0, 1)[:, None])
         left = left - 1
     return codes
-
-
-def amounts(t: float | Tensor, unit: float, latents: Latents) -> Float[Tensor, " n"]:
-    """t·unit for each sample. Raises SettingError for another number of samples."""
-    v = latents.values
-    t = torch.as_tensor(t, device=v.device, dtype=v.dtype) * unit
-    if t.ndim and len(t) != len(v):
-        raise SettingError(f"t has {len(t)} values for {len(v)} samples; give one number, or one for each")
-    return t.expand(len(v))
 
 
 @dataclass(frozen=True)
@@ -202,37 +192,22 @@ class Tilt(Path):
     unit: float
 
     def edit(self, t: float | Float[Tensor, " n"]) -> "Tilted":
-        return Tilted(self.vector, self.center, self.space, t, self.unit)
+        return Tilted(self.space, t, self.vector, self.center, self.unit)
 
 
 @dataclass(frozen=True)
-class Tilted(LatentEdit):
+class Tilted(Own):
     vector: Float[Tensor, " d"]
     center: Float[Tensor, " d"]
-    space: Space
-    t: float | Float[Tensor, " n"]
     unit: float
 
-    def acts_in(self, generator: Generator) -> str:
-        return self.space.name
-
-    def latents(self, latents: Latents, generator: Generator) -> Latents:
-        only_in(self.space, latents)
-        far, v = amounts(self.t, self.unit, latents), latents.values
+    def move(self, latents: Latents, t: Float[Tensor, " n"], generator: Generator) -> Float[Tensor, "n d"]:
+        v = latents.values
         center = self.center.to(v)
-        there = center + kept(v - center, far[:, None] * self.vector.to(v))
-        return latents.at(torch.where((far == 0)[:, None], v, there))
+        return center + kept(v - center, (t * self.unit)[:, None] * self.vector.to(v))
 
 
 def kept(u: Float[Tensor, "n d"], move: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """u + move with the length of u, row by row."""
     there = u + move
     return there * (u.norm(dim=1, keepdim=True) / there.norm(dim=1, keepdim=True).clamp_min(1e-12))
-
-
-def only_in(space: Space, latents: Latents) -> None:
-    if latents.space.name != space.name:
-        raise SpaceError(
-            f"a walk through {space.name!r} is curved, so it cannot be made on {latents.space.name!r} codes; apply it to "
-            f"{space.name!r} codes"
-        )

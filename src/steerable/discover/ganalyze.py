@@ -9,8 +9,9 @@ Differs  each code keeps its own length (the authors' PyTorch release takes one 
          one discovery learn at once. No w for each class. The step is calibrated at the end, on held-out pictures
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
@@ -24,10 +25,11 @@ from ..method import Progress, param, quiet
 from ..path import Direction, Path, Paths
 from ..score import Scorer
 from ..space import Latents
-from .discoverer import Discoverer, Supervision, acts
+from .discoverer import Discoverer, Supervision, acts, counting
 from .fields import Tilt, kept
+from .labeled import LEARN
 from .moves import held_out, moved, plain, scale
-from .supervised import listed
+from .supervised import wanted
 from .training import Step, seeded, train
 
 
@@ -48,7 +50,7 @@ class GANalyze(Discoverer):
 
     space: str = param("z", "space of the paths: z or w")
     layers: str = param("all", "where the paths act")
-    learn: str = param("all", "scores to learn, such as smile,age; all that the scorer gives")
+    learn: str = param("all", LEARN)
     reach: float = param(1.0, "the largest change that is tried, in standard deviations of the score", ge=0.01)
     size: int | None = param(None, "score previews of this height (px)", ge=1)
     psi: float = param(1.0, "truncation of the codes")
@@ -64,7 +66,7 @@ class GANalyze(Discoverer):
         space, where, scorer = plain(self.name, generator, self.space), acts(generator, self.layers), supervision
         if not isinstance(scorer, Scorer):
             raise SettingError("ganalyze learns through a scorer; pass supervision=, such as score('statistics')")
-        names = listed(self.learn, scorer.names) if self.learn != "all" else scorer.names
+        names = wanted(self.learn, scorer.names)
         columns = [scorer.names.index(name) for name in names]
         unit, keep = scale(generator, self.space), self.space == generator.spaces[0].name
         center = generator.moments(self.space).mean.to(generator.device, generator.dtype)
@@ -88,23 +90,18 @@ class GANalyze(Discoverer):
 
         how = {"steps": self.steps, "batch": self.batch, "rate": self.rate, "seed": self.seed}
         trained = train(self, generator, walks, loss, supervision=scorer, progress=progress, **how)
-        items: list[Path] = []
-        notes: dict[str, Any] = {"training": trained.notes(), "raised": {}}
-        for i, name in enumerate(names):
-            raised = self._raised(generator, scorer, columns[i], lambda c, a, i=i: risen(c, i, a), float(spreads[i]))
-            notes["raised"][name] = raised
+        items, slopes = list[Path](), self._raised(generator, scorer, columns, risen, spreads)
+        for i, (name, raised) in enumerate(zip(names, slopes, strict=True)):
             if not raised > 0:
                 raise MethodFailed(f"ganalyze: no direction was found that raises {name!r}; train longer")
             w = unit * walks.w[i].detach().double().cpu() / float(spreads[i]) / raised  # one unit of the score
-            straight = Direction.along(name, w, space, generator, layers=where)
-            per_sd = straight.unit or 0.0
-            published = float(w.norm()) / per_sd
+            path = counting(Direction.along(name, w, space, generator, layers=where), float(w.norm()))
             if keep:
-                more = {"center": center.float().cpu(), "space": space, "unit": per_sd}
-                items.append(Tilt(name=name, layers=where, published=published, vector=straight.vector, **more))
+                more = {"center": center.float().cpu(), "space": space, "unit": path.unit or 0.0}
+                items.append(Tilt(name=name, layers=where, published=path.published, vector=path.vector, **more))
             else:
-                items.append(Direction.along(name, w, space, generator, layers=where, published=published))
-        return Paths(tuple(items), notes)
+                items.append(path)
+        return Paths(tuple(items), {"training": trained.notes(), "raised": dict(zip(names, slopes, strict=True))})
 
     def _scores(self, generator: Generator, scorer: Scorer, codes: Latents) -> Float[Tensor, "n a"]:
         return scorer(view(generator, codes, self.size))
@@ -138,14 +135,23 @@ class GANalyze(Discoverer):
         return deviations.to(generator.device, generator.dtype)
 
     @torch.no_grad()
-    def _raised(self, generator: Generator, scorer: Scorer, column: int, risen: Any, sd: float) -> float:
-        """By how much a score really rises where 1 was asked for: the slope through 0, on held-out pictures."""
-        sums = torch.zeros(2, dtype=torch.float64)
+    def _raised(
+        self,
+        generator: Generator,
+        scorer: Scorer,
+        columns: list[int],
+        risen: Callable[[Latents, int, Tensor], Tensor],
+        spreads: Float[Tensor, " a"],
+    ) -> list[float]:
+        """By how much each score really rises where 1 was asked for: the slope through 0, on held-out pictures."""
+        sums = torch.zeros(len(columns), 2, dtype=torch.float64)
         for step in held_out(generator, self.n, self.batch, self.seed):
-            codes, amount = step.codes(self.space, self.psi), step.uniform(-self.reach, self.reach) * sd
-            rise = risen(codes, amount) - self._scores(generator, scorer, codes)[:, column]
-            known = rise.isfinite()
-            rise, amount = rise[known].double(), amount[known].double()
-            sums += torch.stack([(rise * amount).sum(), amount.square().sum()]).cpu()
-        up, across = workers.total(sums).tolist()
-        return up / max(across, 1e-30)
+            codes, share = step.codes(self.space, self.psi), step.uniform(-self.reach, self.reach)
+            before = self._scores(generator, scorer, codes)
+            for i, column in enumerate(columns):
+                amount = share * float(spreads[i])
+                rise = risen(codes, i, amount) - before[:, column]
+                known = rise.isfinite()
+                rise, amount = rise[known].double(), amount[known].double()
+                sums[i] += torch.stack([(rise * amount).sum(), amount.square().sum()]).cpu()
+        return [up / max(across, 1e-30) for up, across in workers.total(sums).tolist()]

@@ -19,12 +19,14 @@ from torch.nn.functional import one_hot
 from .. import workers
 from ..edit import LatentEdit, finite
 from ..errors import SettingError, SpaceError
-from ..generator import BLOCK, Generator, streamed
+from ..generator import BLOCK, Generator
 from ..layer import Layer
 from ..method import Progress, param, quiet
+from ..moments import streamed
 from ..path import Direction, Paths
 from ..space import Latents
 from .discoverer import Discoverer, Supervision, acts
+from .own import amounts
 
 WHOLE = 4096  # numbers a sample up to which their covariance is held: 134 MB in float64
 CHUNK = 1 << 24  # floats of the largest state while activations are read: 64 MB
@@ -210,8 +212,5 @@ class Reach(LatentEdit):
         unit = generator.spread(self.path.vector, here) if self.path.unit is None else self.path.unit
         v = self.path.vector.to(latents.values)
         mean = generator.moments(here).mean.to(latents.values)
-        t = torch.as_tensor(self.t, device=v.device, dtype=v.dtype)
-        if t.ndim and len(t) != len(latents):
-            raise SettingError(f"t has {len(t)} values for {len(latents)} samples; give one number, or one for each")
         place = ((latents.values - mean) * v).flatten(1).sum(1)
-        return latents.moved((t * unit - place).reshape(-1, *(1,) * v.ndim) * v)
+        return latents.moved((amounts(self.t, unit, latents) - place).reshape(-1, *(1,) * v.ndim) * v)

@@ -8,23 +8,21 @@ Differs  both distances are sums of squares that vanish at the code, so H = 2Jáµ
          LPIPS with AlexNet or VGG, not SqueezeNet
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import SettingError
 from ..generator import Generator
 from ..geometry import Derivative, around, top
 from ..method import Progress, param, quiet
 from ..path import Paths
 from ..space import Latents
 from . import places
-from .discoverer import Discoverer, Supervision, acts, counted
+from .discoverer import Discoverer, Supervision, acts, counted, fits
 
 
 @final
@@ -50,38 +48,46 @@ class Geometry(Discoverer):
         self, generator: Generator, *, supervision: Supervision | None = None, progress: Progress = quiet
     ) -> Paths:
         space, where = generator.space(self.space), acts(generator, self.layers)
-        d = prod(space.shape)
-        if self.k > d:
-            raise SettingError(f"geometry: k={self.k}, but {self.space!r} has only {d} directions")
+        fits(self.name, self.k, space)
         latents = places.points(generator, self.space, self.n, seed=self.seed, psi=self.psi)
-        metrics = [self.metric(generator, latents[i], where) for i in range(len(latents))]
+        net = self._net(generator)
+        metrics = [self.metric(generator, latents[i], where, net) for i in range(len(latents))]
 
         def mean(V: Float[Tensor, "q d"]) -> Float[Tensor, "q d"]:
             title = f"Differentiating pictures, {len(V)} directions"
             parts = [H.apply(V) for H in progress.over(metrics, title, len(metrics))]
             return torch.stack(parts).mean(0)
 
-        values, vectors = top(mean, d, self.k, rounds=self.rounds, seed=self.seed)
+        values, vectors = top(mean, prod(space.shape), self.k, rounds=self.rounds, seed=self.seed)
         notes = {"eigenvalues": tuple(values.tolist())}
         if self.n > 1 and self.k > 2:
             notes["consistency"] = tuple(_agreement(H.along(vectors), values) for H in metrics)
         vectors = vectors.reshape(-1, *space.shape)
         return counted(Paths.spanning(vectors, space, generator, prefix="axis", layers=where, notes=notes))
 
-    def metric(self, generator: Generator, latents: Latents, layers: str | None = None) -> "Metric":
-        """H at one code, as a map. Fetches the weights of LPIPS if that is the distance; MissingExtra, SourceError."""
-        picture = around(generator, latents, layers=layers, size=self.size)
-        f: Callable[[Tensor], Tensor] = lambda code: picture(code).flatten()
-        if self.distance != "pixel":
-            from ..nn.perceptual import LPIPS
+    def _net(self, generator: Generator) -> Any:
+        """The net of the distance; None for pixels."""
+        if self.distance == "pixel":
+            return None
+        from ..nn.perceptual import LPIPS
 
-            net = LPIPS("alex" if self.distance == "lpips-alex" else "vgg").to(generator.device)
-            f = lambda code: torch.cat(
-                [_weighed(x, net.get_buffer(f"weight{i}")) for i, x in _features(net, picture(code))]
-            )
-        with torch.no_grad():
-            m = f(latents.values[0]).numel()
-        return Metric(Derivative(f, latents.values[0]), 2 / m if self.distance == "pixel" else 2.0)
+        return LPIPS("alex" if self.distance == "lpips-alex" else "vgg").to(generator.device)
+
+    def metric(self, generator: Generator, latents: Latents, layers: str | None = None, net: Any = None) -> "Metric":
+        """H at one code, as a map. Fetches the weights of LPIPS if that is the distance and `net` is not given; SourceError."""
+        picture = around(generator, latents, layers=layers, size=self.size)
+        net = self._net(generator) if net is None else net
+        if net is None:
+            f = lambda code: picture(code).flatten()
+            with torch.no_grad():
+                m = f(latents.values[0]).numel()
+            return Metric(Derivative(f, latents.values[0]), 2 / m)
+
+        def weighed(code: Tensor) -> Tensor:
+            features = net.features(picture(code)[None])
+            return torch.cat([_weighed(x, net.get_buffer(f"weight{i}")) for i, x in enumerate(features)])
+
+        return Metric(Derivative(weighed, latents.values[0]), 2.0)
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,6 @@ class Metric:
     def along(self, V: Float[Tensor, "q d"]) -> Float[Tensor, " q"]:
         """váµ€Hv for each row."""
         return self.scale * self.J.push(V).double().square().sum(1).cpu()
-
-
-def _features(net: Callable, image: Tensor) -> list[tuple[int, Tensor]]:
-    return list(enumerate(net.features(image[None])))  # type: ignore[attr-defined]
 
 
 def _weighed(x: Float[Tensor, "1 c h w"], weight: Float[Tensor, "c 1 1"]) -> Float[Tensor, " m"]:

@@ -20,7 +20,7 @@ from ..layer import rows
 from ..method import Progress, param, quiet
 from ..path import Path, Paths
 from ..score import Scorer
-from . import places
+from ..score.labels import truncation
 from .discoverer import Discoverer, Supervision
 from .rescoring import Move, rescore
 
@@ -64,8 +64,8 @@ class HiGAN(Discoverer):
             raise UnknownName("method that higan can take paths from", self.method, others)
         known = {f.name for f in fields(others[self.method])}
         told = {name: getattr(self, name) for name in ("space", "k", "n", "psi", "seed", "size") if name in known}
-        if "scores" in known:
-            told["scores"] = self.names
+        if "learn" in known:
+            told["learn"] = self.names
         found = discover(self.method, generator, supervision=supervision, progress=progress, **told)
         return self.rescored_by(supervision, generator, found, progress)
 
@@ -79,7 +79,7 @@ class HiGAN(Discoverer):
         first, second = samples[slice(0, self.rescored // 2)], samples[slice(self.rescored // 2, None)]
         measured = lambda latents, moves: rescore(
             generator, latents, moves, scorer,
-            step=self.step, edits=places.truncation(self.psi), size=self.size, progress=progress,
+            step=self.step, edits=truncation(self.psi), size=self.size, progress=progress,
         )  # fmt: skip
         moves = [Move(p, layers) for p in paths for layers in ("all", *groups)]
         change = measured(first, moves)

@@ -62,14 +62,14 @@ class InterFaceGAN(Supervised):
             )
         shuffled = lambda rows: rows[torch.randperm(count, generator=workers.generator(self.seed))]
         low, high, learn = shuffled(low), shuffled(high), int(count * 0.7)
-        mean = codes[torch.cat([high[:learn], low[:learn]])].mean(0)
-        X = torch.cat([high[:learn], low[:learn]])
+        taught = torch.cat([high[:learn], low[:learn]])
+        mean = codes[taught].mean(0)
         svm = LinearSVC(
             loss="hinge", C=self.C, intercept_scaling=10, max_iter=ROUNDS, random_state=self.seed % (1 << 32)
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # said in the notes
-            svm.fit((codes[X] - mean).numpy(), [True] * learn + [False] * learn)
+            svm.fit((codes[taught] - mean).numpy(), [True] * learn + [False] * learn)
         normal, offset = torch.tensor(svm.coef_[0]), float(torch.as_tensor(svm.intercept_)[0])
         says = (codes - mean) @ normal + offset > 0
         middle = (scores[high].max() + scores[low].min()) / 2

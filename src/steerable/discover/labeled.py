@@ -15,10 +15,9 @@ from ..geometry import view
 from ..method import Progress
 from ..render import codes
 from ..score import Scorer
-from ..score.labels import Labels, batches, label, reading_size
+from ..score.labels import Labels, batches, label, reading_size, truncation
 from .discoverer import Discoverer, Supervision
-from .places import truncation
-from .supervised import listed
+from .supervised import wanted
 from .training import Step, seeded, train
 
 LEARN = "scores to learn, such as smile,age; all that the scorer gives"
@@ -59,7 +58,7 @@ def known(
             f"{method.name} learns from scores; pass supervision=, such as score('face') or a CSV of labels"
         )
     told = method.settings()
-    names = supervision.names if told["learn"] == "all" else listed(told["learn"], supervision.names)
+    names = wanted(told["learn"], supervision.names)
     more = {name: told[name] for name in ("seed", "psi", "size")}
     labels = label(generator, supervision, told["n"], progress=progress, **more)
     keep = torch.stack([labels.known(name)[0] for name in names]).all(0)

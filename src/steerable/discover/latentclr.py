@@ -23,9 +23,10 @@ from ..generator import Generator
 from ..method import Progress, param, quiet
 from ..path import Direction, Path, Paths
 from ..space import Latents
-from .discoverer import Discoverer, Supervision, acts
+from .discoverer import Discoverer, Supervision, acts, counting
 from .fields import FieldPath, Pushes, per_deviation
 from .moves import moved, plain, scale
+from .nets import still
 from .training import Step, seeded, train
 
 
@@ -106,8 +107,8 @@ class LatentCLR(Discoverer):
             seed=self.seed,
             progress=progress,
         )
-        length = unit * self.reach
-        paths = tuple(self._path(generator, moves, i, length, mean, unit, where) for i in range(self.k))
+        codes = generator.lift(generator.sample(64, seed=self.seed), self.space).values
+        paths = tuple(self._path(generator, moves, i, mean, unit, where, codes) for i in range(self.k))
         return Paths(paths, {"feature": generator.layers[until - 1].name, "training": trained.notes()})
 
     def _until(self, generator: Generator) -> int:
@@ -124,18 +125,14 @@ class LatentCLR(Discoverer):
         return F.normalize(state.x.flatten(1), dim=1)
 
     def _path(
-        self, generator: Generator, moves: Moves, i: int, length: float, mean: Tensor, unit: float, where: str | None
+        self, generator: Generator, moves: Moves, i: int, mean: Tensor, unit: float, where: str | None, codes: Tensor
     ) -> Path:
         """The published number 1 is one move."""
-        name, space = f"latentclr-{i}", generator.space(self.space)
-        tensor = lambda t: t[i].detach().float().cpu().clone()
+        name, space, length = f"latentclr-{i}", generator.space(self.space), unit * self.reach
         if self.kind == "global":
-            found = Direction.along(name, tensor(moves.ways), space, generator, layers=where)
-            assert found.unit is not None
-            return Direction.along(name, found.vector, space, generator, layers=where, published=length / found.unit)
-        W1, b1, W2, b2 = map(tensor, (moves.W1, moves.b1, moves.W2, moves.b2))
+            return counting(Direction.along(name, still(moves.ways[i]), space, generator, layers=where), length)
+        W1, b1, W2, b2 = (still(p[i]) for p in (moves.W1, moves.b1, moves.W2, moves.b2))
         field = Pushes(W1, b1, W2, b2, length, mean, unit)
-        codes = generator.lift(generator.sample(64, seed=self.seed), self.space).values
         per_sd = per_deviation(field, codes, generator.moments(self.space).cov)
         return FieldPath(name=name, layers=where, published=1 / per_sd, field=field, space=space, unit=per_sd)
 

@@ -11,7 +11,8 @@ from ..generator import Generator
 from ..path import Path
 from ..record import Record
 from ..space import Latents, Space
-from .fields import amounts, only_in
+from .fields import even
+from .own import amounts, only_in
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Level(Record):
         return (codes - self.center.to(codes)) @ self.vector.to(codes, copy=True) * self.gain
 
     def at(self, place: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        return risen(self.values.to(place), place, self.reach)
+        return even(self.values.to(place), place, self.reach)
 
     def where(self, value: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The place of a value."""
@@ -38,14 +39,6 @@ class Level(Record):
         below = (torch.searchsorted(values, value.contiguous()) - 1).clamp(0, last - 1)
         x = below + (value - values[below]) / (values[below + 1] - values[below])
         return (2 * x / last - 1) * self.reach
-
-
-def risen(values: Float[Tensor, " m"], place: Float[Tensor, " n"], reach: float) -> Float[Tensor, " n"]:
-    """The piecewise linear function through `values` at even places from -reach to reach."""
-    last = len(values) - 1
-    x = (place / reach + 1) * last / 2
-    below = x.detach().floor().clamp(0, last - 1).long()
-    return values[below] + (x - below) * (values[below + 1] - values[below])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,6 @@
-"""Paths that move each sample in a way of its own: up the gradient of a net, or as far as a net says. t counts standard deviations.
-
-A move depends on its own sample alone, never on those beside it. At t = 0 codes come back bit by bit.
-"""
+"""Paths that move each sample in a way of its own: up the gradient of a net, or as far as a net says. And how long such moves are."""
 
 import math
-from abc import abstractmethod
 from dataclasses import dataclass
 from math import prod
 
@@ -12,48 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..edit import LatentEdit
 from ..errors import SettingError, SpaceError
 from ..generator import Generator
 from ..path import Path
 from ..space import Latents, Space
 from .nets import Net
+from .own import Own
 
 STRIDE = 0.25  # standard deviations that a gradient is followed before it is taken anew
 FEW = 32  # moves by which the length of a path is told
-
-
-@dataclass(frozen=True)
-class Own(LatentEdit):
-    """Moves codes of one space by what `move` says."""
-
-    space: Space
-    t: float | Float[Tensor, " n"]
-
-    @abstractmethod
-    def move(self, latents: Latents, t: Float[Tensor, " n"], generator: Generator) -> Float[Tensor, "n d"]:
-        """The moved codes, flat."""
-
-    def acts_in(self, generator: Generator) -> str:
-        return self.space.name
-
-    def latents(self, latents: Latents, generator: Generator) -> Latents:
-        here = self.space.name
-        if latents.space.name != here:
-            raise SpaceError(
-                f"this move is another one for each {here!r} code, so it cannot be made on {latents.space.name!r} codes; "
-                f"apply it to {here!r} codes"
-            )
-        if tuple(latents.space.shape) != tuple(self.space.shape):
-            have, want = tuple(self.space.shape), tuple(latents.space.shape)
-            raise SpaceError(f"the path was made for {here!r} codes of shape {have}; these have {want}")
-        codes = latents.values.flatten(1)
-        t = torch.as_tensor(self.t, device=codes.device, dtype=codes.dtype)
-        if t.ndim and len(t) != len(codes):
-            raise SettingError(f"t has {len(t)} values for {len(codes)} samples; give one number, or one for each")
-        t = t.expand(len(codes))
-        moved = torch.where((t == 0)[:, None], codes, self.move(latents, t, generator))
-        return latents.at(moved.reshape(latents.values.shape))
 
 
 # -- up a gradient ------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from .. import workers
@@ -24,6 +25,19 @@ def scale(generator: Generator, space: str) -> float:
     """The root mean square over coordinates of the standard deviation of the generator's codes: 1 in a normal z."""
     cov = generator.moments(space).cov
     return math.sqrt(float(cov.trace()) / len(cov))
+
+
+def population(
+    generator: Generator, n: int, *, seed: int, psi: float
+) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+    """Mean and variance (over n, in float64) of each channel of s, streamed over n codes truncated by psi."""
+    sums = torch.zeros(3, *generator.space("s").shape, dtype=torch.float64)
+    for _, z in generator.blocks(n, seed=seed):
+        s = generator.lift(generator.truncate(z, psi), "s").values.double().cpu()
+        sums += torch.stack([torch.full_like(s[0], len(s)), s.sum(0), s.square().sum(0)])
+    count, total, square = workers.total(sums)
+    mean = total / count
+    return mean, (square / count - mean.square()).clamp_min(0)
 
 
 def moved(generator: Generator, latents: Latents, values: Tensor, layers: str | None = None) -> Latents:

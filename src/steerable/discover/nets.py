@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..errors import SettingError
 from ..record import Record
 
 
@@ -53,9 +54,13 @@ class Layers(nn.Module):
         return through(x, self.mean, self.scale, list(self.weights), list(self.biases))
 
     def record(self) -> Net:
-        kept = lambda t: t.detach().float().cpu().clone()
-        weights, biases = tuple(map(kept, self.weights)), tuple(map(kept, self.biases))
-        return Net(kept(self.mean), kept(self.scale), weights, biases)
+        weights, biases = tuple(map(still, self.weights)), tuple(map(still, self.biases))
+        return Net(still(self.mean), still(self.scale), weights, biases)
+
+
+def still(t: Tensor) -> Tensor:
+    """A copy of what learned, for a record: float32 on the CPU."""
+    return t.detach().float().cpu().clone()
 
 
 def through(x: Tensor, mean: Tensor, scale: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
@@ -81,5 +86,8 @@ def sparsemax(x: Float[Tensor, "... l"]) -> Float[Tensor, "... l"]:
 
 
 def widths(spec: str) -> tuple[int, ...]:
-    """Hidden widths from a setting such as "64,64"."""
-    return tuple(int(part) for part in spec.split(",") if part.strip())
+    """Hidden widths from a setting such as "64,64". Raises SettingError."""
+    parts = [part.strip() for part in spec.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise SettingError(f"widths of hidden layers are whole numbers, such as 64,64; got {spec!r}")
+    return tuple(map(int, parts))

@@ -19,9 +19,10 @@ from ..generator import Generator
 from ..method import Progress, param, quiet
 from ..path import Paths
 from .discoverer import Discoverer, Supervision, acts
-from .labeled import LEARN, known, listed
+from .labeled import LEARN, known
 from .locally import FEW, Ascent, spread, steepest
 from .nets import Layers, widths
+from .supervised import wanted
 from .training import flat, seeded, train
 
 
@@ -55,7 +56,7 @@ class NonLinear(Discoverer):
     ) -> Paths:
         space, where = generator.space(self.space), acts(generator, self.layers)
         data = known(self, generator, supervision, self.space, progress)
-        conditions = data.names if self.conditions == "all" else listed(self.conditions, data.names)
+        conditions = wanted(self.conditions, data.names)
         order = torch.randperm(len(data), generator=workers.generator(self.seed))
         held, learned = order[: len(data) // 5], order[len(data) // 5 :]
         to = lambda rows: (data.codes[rows].to(generator.device), data.scores[rows].to(generator.device))

@@ -13,6 +13,7 @@ Differs  the picture alone, as in the authors' search on BigGAN, averaged over i
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -21,13 +22,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .. import workers
-from ..errors import SettingError
 from ..generator import Generator
 from ..geometry import view
 from ..method import Progress, param, quiet
 from ..path import Paths
 from ..space import Latents
-from .discoverer import Discoverer, Supervision, acts, counted
+from .discoverer import Discoverer, Supervision, acts, counted, fits
 from .moves import held_out, moved, plain, scale
 from .training import Step, seeded, train
 
@@ -71,26 +71,21 @@ class Penalized(Discoverer):
         self, generator: Generator, *, supervision: Supervision | None = None, progress: Progress = quiet
     ) -> Paths:
         space, where = plain(self.name, generator, self.space), acts(generator, self.layers)
-        d = space.shape[0]
-        k = self.k or d
-        if k > d:
-            raise SettingError(f"{self.name}: k={k}, but {self.space!r} has only {d} directions")
+        k = self.k or space.shape[0]
+        fits(self.name, k, space)
         unit = scale(generator, self.space)
-        basis = seeded(self.seed, lambda: Basis(k, d))
+        basis = seeded(self.seed, lambda: Basis(k, space.shape[0]))
 
-        def picture(codes: Latents, w: Tensor) -> Tensor:
-            return view(generator, moved(generator, codes, codes.values + unit * (w @ basis()), where), self.size)
+        def picture(codes: Latents, step: Tensor) -> Tensor:
+            return view(generator, moved(generator, codes, codes.values + unit * step, where), self.size)
 
         def loss(step: Step) -> Float[Tensor, " n"]:
-            codes, which, eta = (
-                step.codes(self.space, self.psi),
-                step.integers(k),
-                step.uniform(-self.reach, self.reach),
-            )
+            rows, codes, which = basis(), step.codes(self.space, self.psi), step.integers(k)
+            eta = step.uniform(-self.reach, self.reach)
             w = eta[:, None] * nn.functional.one_hot(which, k).to(eta)
             signs = [self.epsilon * (2 * step.integers(2, k).to(eta) - 1) for _ in range(self.probes)]
-            up, down = (torch.stack([picture(codes, w + side * v) for v in signs]) for side in (1, -1))
-            return self.penalty(picture(codes, w), up, down)
+            up, down = (torch.stack([picture(codes, (w + side * v) @ rows) for v in signs]) for side in (1, -1))
+            return self.penalty(picture(codes, w @ rows), up, down)
 
         trained = train(
             self,
@@ -104,23 +99,25 @@ class Penalized(Discoverer):
             seed=self.seed,
             progress=progress,
         )
-        changes = self._changes(generator, lambda codes, w: picture(codes, w), k)
+        with torch.no_grad():
+            rows = basis()
+            changes = self._changes(generator, picture, rows)
         order = changes.argsort(descending=True, stable=True)
         notes = {"change of the picture": tuple(changes[order].tolist()), "training": trained.notes()}
-        rows = basis().detach().double().cpu()[order]
-        return counted(Paths.spanning(rows, space, generator, prefix=self.name, layers=where, notes=notes))
+        found = rows.double().cpu()[order]
+        return counted(Paths.spanning(found, space, generator, prefix=self.name, layers=where, notes=notes))
 
-    @torch.no_grad()
-    def _changes(self, generator: Generator, picture, k: int) -> Float[Tensor, " k"]:
+    def _changes(
+        self, generator: Generator, picture: Callable[[Latents, Tensor], Tensor], rows: Float[Tensor, "k d"]
+    ) -> Float[Tensor, " k"]:
         """The root mean square change of held-out pictures by one difference along each row."""
-        total = torch.zeros(k, dtype=torch.float64)
+        total = torch.zeros(len(rows), dtype=torch.float64)
         for step in held_out(generator, 16, self.batch, self.seed):
             codes = step.codes(self.space, self.psi)
-            here = picture(codes, torch.zeros(len(codes), k).to(codes.values))
-            for i in range(k):
-                w = torch.zeros(len(codes), k).to(codes.values)
-                w[:, i] = self.epsilon
-                total[i] += float((picture(codes, w) - here).square().mean((1, 2, 3)).sum())
+            here = picture(codes, torch.zeros_like(codes.values))
+            for i, row in enumerate(rows):
+                there = picture(codes, self.epsilon * row.expand_as(codes.values))
+                total[i] += float((there - here).square().mean((1, 2, 3)).sum())
         return workers.total(total).sqrt()
 
 

@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..edit import Edit, Truncate
 from ..errors import MethodFailed, UnknownName
 from ..generator import Generator
 from ..method import Progress
@@ -38,9 +37,9 @@ def regions(
     generator: Generator, latents: Latents, finder: Segmenter, size: tuple[int, int], progress: Progress
 ) -> Float[Tensor, "n a h w"]:
     """The masks of all regions of a segmenter, at a size; NaN where a picture shows none. Full pictures are rendered for it."""
-    renderer, edits, found = Renderer(generator, memory_mb=0), list[Edit](), []
+    renderer, found = Renderer(generator, memory_mb=0), []
     for i in progress.over(range(len(latents)), "Finding regions", len(latents)):
-        masks = finder(renderer(latents[i], edits)).float()
+        masks = finder(renderer(latents[i])).float()
         found.append(resized(masks.transpose(0, 1), size).transpose(0, 1))
     return torch.cat(found)
 
@@ -62,7 +61,3 @@ def masks(
     if seen < len(latents):
         progress.note(f"{len(latents) - int(seen)} of {len(latents)} pictures show no {'+'.join(place.names)}")
     return found
-
-
-def truncation(psi: float) -> list[Edit]:
-    return [] if psi == 1 else [Truncate(psi)]

@@ -28,7 +28,8 @@ from ..path import Path, Paths
 from ..record import Record
 from ..space import Latents
 from .discoverer import Discoverer, Supervision, acts
-from .levels import Controlled, Level, risen
+from .fields import even
+from .levels import Controlled, Level
 from .moves import moved, plain, scale
 from .training import Step, seeded, train
 from .transforms import REACH, blurred, changed, listed
@@ -62,7 +63,7 @@ class Gauge(nn.Module):
         return values - values[PLACES // 2]
 
     def forward(self, u: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        return risen(self.values(), u @ self.v, SPAN)
+        return even(self.values(), u @ self.v, SPAN)
 
 
 class Gauges(nn.Module):
@@ -104,7 +105,10 @@ class Plumerault(Discoverer):
         plain(self.name, generator, self.space)
         names, where = listed(self.transforms), acts(generator, self.layers)
         unit = scale(generator, self.space)
-        trails = {name: self._trails(generator, name, unit, where, progress) for name in names}
+        weights = artifact.fingerprint(
+            generator.net.state_dict()
+        )  # a generator with lent weights bears the lender's own
+        trails = {name: self._trails(generator, weights, name, unit, where, progress) for name in names}
         tables = {name: self._table(t, name) for name, t in trails.items()}
         gauges = seeded(self.seed, lambda: Gauges([Gauge(t.begin.shape[1]) for t in trails.values()]))
         rows = min(len(t) for _, _, t in tables.values())
@@ -133,33 +137,19 @@ class Plumerault(Discoverer):
 
     # -- leading codes ------------------------------------------------------------------------------------------------------------
 
-    def _trails(self, generator: Generator, name: str, unit: float, where: str | None, progress: Progress) -> Trails:
-        lent = artifact.fingerprint(generator.net.state_dict())
-        told = (
-            self.space,
-            self.layers,
-            self.reach,
-            self.size,
-            self.psi,
-            self.n,
-            self.inner,
-            self.inner_rate,
-            self.seed,
-        )
-        key = f"{generator.fingerprint} {lent} {generator.dtype} {generator.device.type} {name} {told} {self.block}"
+    def _trails(
+        self, generator: Generator, weights: str, name: str, unit: float, where: str | None, progress: Progress
+    ) -> Trails:
+        way = (self.space, self.layers, self.reach, self.size, self.psi)
+        told = (*way, self.n, self.inner, self.inner_rate, self.seed)
+        key = f"{generator.fingerprint} {weights} {generator.dtype} {generator.device.type} {name} {told} {self.block}"
         parts: dict[int, Trails] = {}
         blocks = generator.blocks(self.n, seed=self.seed, size=self.block)
         count = -(-self.n // (self.block * workers.world()))
         for b, codes in progress.over(blocks, f"Leading codes along {name}", count):
             make = lambda codes=codes: self._led(generator, codes, name, unit, where)
             parts[b] = cache.remembered(Trails, "trails", f"{key} block {b}", make)
-        gather = lambda field, dim: torch.cat(
-            [
-                x.movedim(0, dim)
-                for x in workers.gathered({b: getattr(t, field).movedim(dim, 0) for b, t in parts.items()})
-            ],
-            dim,
-        )
+        gather = lambda field, dim: torch.cat(workers.gathered({b: getattr(t, field) for b, t in parts.items()}), dim)
         return Trails(gather("begin", 0), gather("end", 1), gather("error", 1))
 
     def _led(self, generator: Generator, codes: Latents, name: str, unit: float, where: str | None) -> Trails:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -36,18 +37,18 @@ class Change:
     per_sd: Float[Tensor, "m n a"]
     plain: Float[Tensor, "n a"]
 
-    @property
+    @cached_property
     def mean(self) -> Float[Tensor, "m a"]:
         return self.per_sd.nanmean(1)
 
-    @property
+    @cached_property
     def error(self) -> Float[Tensor, "m a"]:
         """Standard errors of the means; infinite where fewer than two pictures could be read."""
         n = (~self.per_sd.isnan()).sum(1)
         variance = (self.per_sd - self.mean[:, None]).square().nansum(1) / (n - 1).clamp_min(1)
         return torch.where(n > 1, (variance / n.clamp_min(1)).sqrt(), torch.inf)
 
-    @property
+    @cached_property
     def spread(self) -> Float[Tensor, " a"]:
         """The standard deviation of each score over the plain pictures."""
         known = ~self.plain.isnan()
@@ -60,12 +61,8 @@ class Change:
         for a, (name, unit) in enumerate(zip(scorer.names, scorer.units, strict=True)):
             mean, error = float(self.mean[move, a]), float(self.error[move, a])
             if error < float("inf"):
-                low, high, n = (
-                    mean - NORMAL * error,
-                    mean + NORMAL * error,
-                    int((~self.per_sd[move, :, a].isnan()).sum()),
-                )
-                found.append(Effect(name, mean, low, high, float(self.spread[a]), unit, psi, n))
+                half, n = NORMAL * error, int((~self.per_sd[move, :, a].isnan()).sum())
+                found.append(Effect(name, mean, mean - half, mean + half, float(self.spread[a]), unit, psi, n))
         return tuple(found)
 
 

@@ -18,7 +18,7 @@ from ..generator import Generator
 from ..method import Progress, param, quiet
 from ..path import Paths
 from ..space import Latents
-from .discoverer import Discoverer, Supervision, acts, counted
+from .discoverer import Discoverer, Supervision, acts, counted, fits
 
 
 @final
@@ -45,8 +45,7 @@ class SeFa(Discoverer):
             raise SpaceError(
                 f"sefa factorizes the maps out of a space of plain codes, not out of {self.space!r}; use w or z"
             )
-        if self.k > space.shape[0]:
-            raise SettingError(f"sefa: k={self.k}, but {self.space!r} has only {space.shape[0]} directions")
+        fits(self.name, self.k, space)
         A = torch.cat(list(self.maps(generator).values()))  # [c, d]
         root = _root(generator.moments(self.space).cov) if self.whiten else torch.eye(A.shape[1], dtype=A.dtype)
         A = A @ root

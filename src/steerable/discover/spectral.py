@@ -17,11 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import workers
-from ..errors import SettingError
 from ..generator import Generator
 from ..method import Progress, param, quiet
 from ..path import Direction, Path, Paths
-from .discoverer import Discoverer, Supervision, acts, counted
+from .discoverer import Discoverer, Supervision, acts, counted, fits
 from .moves import plain, scale
 from .trajectories import Trajectory, singular
 
@@ -50,30 +49,22 @@ class Spectral(Discoverer):
         self, generator: Generator, *, supervision: Supervision | None = None, progress: Progress = quiet
     ) -> Paths:
         space, where = plain(self.name, generator, self.space), acts(generator, self.layers)
-        if self.k > space.shape[0]:
-            raise SettingError(f"spectral: k={self.k}, but {self.space!r} has only {space.shape[0]} directions")
+        fits(self.name, self.k, space)
         V = self.vectors(generator, where, progress)
         Q, kept = aligned(V, self.rounds)
         notes = {"aligned": tuple(kept.tolist()), "n": len(V)}
         straight = Paths.spanning(Q, space, generator, prefix="spectral", layers=where, notes=notes)
         if self.walk == "linear":
             return counted(straight)
-        items: list[Path] = []
+        length, items = self.step * scale(generator, self.space), list[Path]()
         for i, path in enumerate(straight):
             assert isinstance(path, Direction)
-            unit = (path.unit or 0.0) / (self.step * scale(generator, self.space))
             items.append(
                 Trajectory(
-                    name=path.name,
-                    layers=where,
-                    number=i,
-                    reference=path.vector,
-                    length=self.step * scale(generator, self.space),
-                    size=self.size,
-                    space=space,
-                    unit=unit,
+                    name=path.name, layers=where, number=i, reference=path.vector, length=length, size=self.size,
+                    space=space, unit=(path.unit or 0.0) / length,
                 )
-            )
+            )  # fmt: skip
         return Paths(tuple(items), notes)
 
     def vectors(self, generator: Generator, where: str | None, progress: Progress) -> Float[Tensor, "n k d"]:

@@ -10,22 +10,21 @@ Differs  W and b are the affine map nearest to the layer over samples (its R² i
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import MethodFailed, SettingError, SpaceError
+from ..errors import MethodFailed, SettingError
 from ..generator import Generator
 from ..method import Progress, param, quiet
 from ..path import Direction, Path, Paths
 from .discoverer import Discoverer, Supervision
+from .moves import plain
+from .transforms import GEOMETRIC, warped
 from .walks import Circle, Neumann
-
-GEOMETRIC = ("zoom", "shift-x", "shift-y", "rotate")
 
 
 @final
@@ -55,9 +54,8 @@ class Spingarn(Discoverer):
     def discover(
         self, generator: Generator, *, supervision: Supervision | None = None, progress: Progress = quiet
     ) -> Paths:
-        space, wanted = generator.space(self.space), [t.strip() for t in self.transforms.split(",")]
-        if len(space.shape) != 1 or space.affine:
-            raise SpaceError(f"spingarn moves plain codes, not {self.space!r}; use z or w")
+        plain(self.name, generator, self.space)
+        wanted = [t.strip() for t in self.transforms.split(",")]
         if unknown := [t for t in wanted if t not in (*GEOMETRIC, "principal")]:
             raise SettingError(
                 f"spingarn: no transformation {unknown[0]!r}; there is {', '.join(GEOMETRIC)}, principal"
@@ -118,7 +116,7 @@ class Spingarn(Discoverer):
         assert straight.unit is not None
         per_sd = straight.unit / float(q.norm())
         if self.walk == "linear":
-            return Direction.along(transform, q.float(), space, generator, published=1 / per_sd, about=about)
+            return replace(straight, published=1 / per_sd)
         M, Q = (torch.stack([s[j] for s in steps]).float() for j in (0, 1))
         return Neumann(
             name=transform, M=M, q=Q, center=mean.float(), space=space, unit=per_sd, published=1 / per_sd, about=about
@@ -177,14 +175,7 @@ def warp(transform: str, amount: float, grid: tuple[int, int]) -> tuple[Float[Te
     Zoom: how much larger things get. Shifts: how far they go to the right or down, in pictures. Rotate: degrees counterclockwise.
     """
     h, w = grid
-    c, s = math.cos(math.radians(amount)), math.sin(math.radians(amount))
-    theta = {
-        "zoom": [[1 / amount, 0, 0], [0, 1 / amount, 0]],
-        "shift-x": [[1, 0, -2 * amount], [0, 1, 0]],
-        "shift-y": [[1, 0, 0], [0, 1, -2 * amount]],
-        "rotate": [[c, -s * h / w, 0], [s * w / h, c, 0]],
-    }[transform]
-    where = F.affine_grid(torch.tensor([theta], dtype=torch.float64), [1, 1, h, w], align_corners=False)
+    alpha = math.log(amount) if transform == "zoom" else amount / 45 if transform == "rotate" else amount
     basis = torch.eye(h * w, dtype=torch.float64).reshape(1, h * w, h, w)
-    P = F.grid_sample(basis, where, padding_mode="border", align_corners=False)[0].reshape(h * w, h * w).T
-    return P, (where[0].abs() <= 1 + 1e-6).all(-1).flatten().double()
+    P, inside = warped(transform, basis, torch.tensor([alpha], dtype=torch.float64))
+    return P.reshape(h * w, h * w).T, inside.flatten()

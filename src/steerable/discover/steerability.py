@@ -24,9 +24,10 @@ from ..method import Progress, param, quiet
 from ..nn.perceptual import LPIPS
 from ..path import Direction, Path, Paths
 from ..space import Latents, Space
-from .discoverer import Discoverer, Supervision, acts
+from .discoverer import Discoverer, Supervision, acts, counting
 from .fields import FieldPath, Nets, per_deviation, walked
 from .moves import moved, plain, scale
+from .nets import still
 from .training import Step, seeded, train
 from .transforms import REACH, changed, listed, spaced
 
@@ -115,7 +116,8 @@ class Steerability(Discoverer):
             seed=self.seed,
             progress=progress,
         )
-        paths = (self._path(generator, w, n, space, unit, where) for n, w in zip(names, walks, strict=True))
+        codes = generator.lift(generator.sample(64, seed=self.seed), self.space).values
+        paths = (self._path(generator, w, n, space, unit, where, codes) for n, w in zip(names, walks, strict=True))
         return Paths(tuple(paths), {"training": trained.notes()})
 
     def _values(
@@ -125,27 +127,30 @@ class Steerability(Discoverer):
             return codes.values + unit * amount.reshape(-1, *(1,) * walk.w.ndim) * walk.w
         assert isinstance(walk, Bent)
         steps = amount / (REACH[name] * self.reach) * STEPS
-        return walked(self._field(generator, walk, unit), codes.values, steps)
+        return walked(self._field(generator, walk, unit).step, codes.values, steps)
 
     def _field(self, generator: Generator, walk: Bent, unit: float) -> Nets:
         center = generator.moments(self.space).mean.to(generator.device, generator.dtype)
         return walk.field(center, unit, keep=self.space == generator.spaces[0].name)
 
     def _path(
-        self, generator: Generator, walk: nn.Module, name: str, space: Space, unit: float, where: str | None
+        self,
+        generator: Generator,
+        walk: nn.Module,
+        name: str,
+        space: Space,
+        unit: float,
+        where: str | None,
+        codes: Tensor,
     ) -> Path:
         """The published number 1 is α = 1, as transforms.py counts it."""
         if isinstance(walk, Straight):
             w = unit * walk.w.detach().double().cpu()
-            found = Direction.along(name, w, space, generator, layers=where)
-            assert found.unit is not None
-            return Direction.along(name, w, space, generator, layers=where, published=float(w.norm()) / found.unit)
+            return counting(Direction.along(name, w, space, generator, layers=where), float(w.norm()))
         assert isinstance(walk, Bent)
-        cpu = lambda t: t.detach().float().cpu().clone()
         live = self._field(generator, walk, unit)
-        W1, b1, W2, b2, center = map(cpu, (live.W1, live.b1, live.W2, live.b2, live.center))
+        W1, b1, W2, b2, center = (still(t) for t in (live.W1, live.b1, live.W2, live.b2, live.center))
         field = Nets(W1, b1, W2, b2, center, live.scale, live.keep)
-        codes = generator.lift(generator.sample(64, seed=self.seed), self.space).values
         per_sd = per_deviation(field, codes, generator.moments(self.space).cov)
         published = STEPS / (REACH[name] * self.reach) / per_sd
         return FieldPath(name=name, layers=where, published=published, field=field, space=space, unit=per_sd)

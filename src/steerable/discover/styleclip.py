@@ -18,15 +18,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .. import cache, workers
+from .. import cache
 from ..artifact import fingerprint
 from ..errors import MethodFailed, SettingError, need
 from ..generator import Generator
-from ..layer import columns
 from ..method import Progress, param, quiet
 from ..path import Direction, Paths
 from ..record import Record
-from .discoverer import Discoverer, Supervision
+from .discoverer import Discoverer, Supervision, counting
+from .moves import population
 from .places import points
 
 MEAN, STD = (
@@ -130,8 +130,8 @@ class StyleCLIP(Discoverer):
             raise SettingError(
                 "styleclip-global needs a target phrase and a neutral one, such as 'a smiling face' and 'a face'"
             )
-        mean, std = self.population(generator)
         allowed = self.allowed(generator)
+        mean, std = self.population(generator)
         R = self.relevance(generator, clip, mean, std, allowed, progress)
         before = clip.phrase(self.neutral)
         items, notes = [], {}
@@ -145,17 +145,13 @@ class StyleCLIP(Discoverer):
                     f"no channel is relevant to {text!r} (the largest has {largest:.3f}); lower beta, which is {self.beta:g}"
                 )
             vector = torch.where(kept, amounts / largest, 0.0) * std
-            path = Direction.along(text, vector, space, generator)
-            assert path.unit is not None
-            published = float(vector.norm()) / path.unit
-            items.append(Direction.along(text, vector, space, generator, published=published))
+            items.append(counting(Direction.along(text, vector, space, generator), float(vector.norm())))
             notes[text] = {"channels": int(kept.sum()), "of": int(allowed.sum()), "largest relevance": largest}
         return Paths(tuple(items), {"neutral": self.neutral, "phrases": notes})
 
     def allowed(self, generator: Generator) -> Tensor:
         """bool [c]: channels of convolutions (not of image heads) in layers that are small enough."""
-        chosen = torch.zeros(generator.space("s").shape, dtype=torch.bool)
-        chosen[list(columns(generator.layers, self.layers))] = True
+        chosen = generator._where("s", self.layers)
         for layer in generator.layers:
             if layer.head or layer.picture[0] > self.largest:
                 chosen[layer.style] = False
@@ -164,13 +160,9 @@ class StyleCLIP(Discoverer):
         return chosen
 
     def population(self, generator: Generator) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
-        sums = torch.zeros(3, *generator.space("s").shape, dtype=torch.float64)
-        for _, z in generator.blocks(self.codes, seed=self.seed + 1):
-            s = generator.lift(generator.truncate(z, self.psi), "s").values.double().cpu()
-            sums += torch.stack([torch.full_like(s[0], len(s)), s.sum(0), s.square().sum(0)])
-        n, total, square = workers.total(sums)
-        mean = total / n
-        return mean.float(), (square / n - mean.square()).clamp_min(0).sqrt().float()
+        """Mean and standard deviation of each channel."""
+        mean, variance = population(generator, self.codes, seed=self.seed + 1, psi=self.psi)
+        return mean.float(), variance.sqrt().float()
 
     @torch.no_grad()
     def relevance(

@@ -27,8 +27,8 @@ from ..record import Record
 from ..space import Latents, Space
 from .discoverer import Discoverer, Supervision, acts
 from .labeled import LEARN, Known, known
-from .locally import Own
-from .nets import Layers, Net, standard, widths
+from .nets import Layers, Net, standard, still, widths
+from .own import Own
 from .training import Step, seeded, train
 
 
@@ -137,7 +137,7 @@ class StyleFlow(Discoverer):
             ),
         )
         trained = self._train(generator, parts, data, supervision, progress)
-        weights = {name: w.detach().float().cpu().clone() for name, w in parts["flow"].state_dict().items()}
+        weights = {name: still(w) for name, w in parts["flow"].state_dict().items()}
         mean, scale = standard(data.codes)
         told: Any = parts["attributes"]
         flow = Flow(weights, hidden, self.tolerance, mean, scale, told.record())

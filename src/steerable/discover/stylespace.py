@@ -18,19 +18,18 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .. import workers
 from ..errors import MethodFailed, SettingError
 from ..generator import Generator
 from ..geometry import Derivative, view
-from ..layer import columns
 from ..method import Progress, param, quiet
 from ..path import Direction, Paths
 from ..request import Named, region
 from ..score import Scorer
-from ..score.labels import label
+from ..score.labels import label, truncation
 from ..space import Latents
 from . import places
 from .discoverer import Discoverer, Supervision
+from .moves import population
 from .rescoring import Move, rescore
 
 GRID = 32  # px: gradients and regions are compared at this size, as in the paper
@@ -72,14 +71,15 @@ class StyleSpace(Discoverer):
                 "stylespace needs scores (supervision=score('smile')), or a region (region='mouth'), or both"
             )
         allowed = self._allowed(generator)
+        mean, std = self.population(generator)
         ranked: list[tuple[str, int, float, float]] = []  # name, column, sign, how well it tells
         if supervision is not None:
-            ranked = list(self.attributes(generator, supervision, allowed, progress))
+            ranked = list(self.attributes(generator, supervision, allowed, mean, std, progress))
         notes: dict[str, Any] = {"theta" if ranked else "gradient": {}}
         if self.region:
             wanted = torch.zeros_like(allowed)
             wanted[[column for _, column, _, _ in ranked]] = True
-            hits, strength = self.localized(generator, wanted if ranked else allowed, progress)
+            hits, strength = self.localized(generator, wanted if ranked else allowed, std, progress)
             if not ranked:
                 ranked = [(self.region, c, 1.0, float(strength[c])) for c in strength.argsort(descending=True).tolist()]
             ranked = [r for r in ranked if hits[r[1]]]
@@ -101,8 +101,7 @@ class StyleSpace(Discoverer):
         return self._dependent(generator, paths, supervision, progress) if self.dependency else paths
 
     def _allowed(self, generator: Generator) -> Bool[Tensor, " c"]:
-        chosen = torch.zeros(generator.space("s").shape, dtype=torch.bool)
-        chosen[list(columns(generator.layers, self.layers))] = True
+        chosen = generator._where("s", self.layers)
         for layer in generator.layers:
             if layer.head and not self.heads:
                 chosen[layer.style] = False
@@ -111,11 +110,17 @@ class StyleSpace(Discoverer):
         return chosen
 
     def attributes(
-        self, generator: Generator, supervision: Supervision, allowed: Bool[Tensor, " c"], progress: Progress
+        self,
+        generator: Generator,
+        supervision: Supervision,
+        allowed: Bool[Tensor, " c"],
+        mean: Float[Tensor, " c"],
+        std: Float[Tensor, " c"],
+        progress: Progress,
     ) -> Iterator[tuple[str, int, float, float]]:
         """For each score its channels, those first in which the positive examples differ alike from all codes."""
         labels = label(generator, supervision, self.n, seed=self.seed, psi=self.psi, size=self.size, progress=progress)
-        styles, (mean, std) = labels.codes(generator, "s"), self.population(generator)
+        styles = labels.codes(generator, "s")
         for name in labels.names:
             known, scores = labels.known(name)
             count = min(self.positives, len(scores) // 2)
@@ -130,16 +135,11 @@ class StyleSpace(Discoverer):
 
     def population(self, generator: Generator) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
         """Mean and standard deviation of each channel."""
-        sums = torch.zeros(3, *generator.space("s").shape, dtype=torch.float64)
-        for _, z in generator.blocks(self.codes, seed=self.seed + 1):
-            s = generator.lift(generator.truncate(z, self.psi), "s").values.double().cpu()
-            sums += torch.stack([torch.full_like(s[0], len(s)), s.sum(0), s.square().sum(0)])
-        n, total, square = workers.total(sums)
-        mean = total / n
-        return mean.float(), ((square / n - mean.square()).clamp_min(0) * n / (n - 1)).sqrt().float()
+        mean, variance = population(generator, self.codes, seed=self.seed + 1, psi=self.psi)
+        return mean.float(), (variance * self.codes / (self.codes - 1)).sqrt().float()
 
     def localized(
-        self, generator: Generator, wanted: Bool[Tensor, " c"], progress: Progress
+        self, generator: Generator, wanted: Bool[Tensor, " c"], std: Float[Tensor, " c"], progress: Progress
     ) -> tuple[Bool[Tensor, " c"], Float[Tensor, " c"]]:
         """Which of the channels keep to the region, and how large their gradient times σ is there."""
         latents = places.points(generator, "s", self.pictures, seed=self.seed, psi=self.psi)
@@ -151,14 +151,14 @@ class StyleSpace(Discoverer):
         else:
             parts, asked = place.mask(GRID, GRID).expand(self.pictures, 1, GRID, GRID), [0]
         share = torch.zeros(parts.shape[1] + 1, len(wanted))
-        strength, (_, std), seen = torch.zeros(len(wanted)), self.population(generator), 0
+        strength, seen = torch.zeros(len(wanted)), 0
         for i in progress.over(range(len(latents)), "Gradients of channels", len(latents)):
             if parts[i].isnan().any():
                 continue
             owner, seen = disjoint(parts[i]), seen + 1
+            inside = torch.isin(owner, torch.tensor(asked))
             for chosen, maps in gradients(generator, latents[i], wanted):
                 share[overlapped(maps, owner, len(share)), chosen] += 1
-                inside = torch.isin(owner, torch.tensor(asked))
                 strength[chosen] += maps[:, inside].mean(1) * std[chosen]
         if not seen:
             raise MethodFailed(
@@ -178,7 +178,7 @@ class StyleSpace(Discoverer):
                 "stylespace: dependency re-scores pictures; pass supervision=, such as score('face'); a CSV will not do"
             )
         fresh = generator.sample(self.dependency, seed=self.seed + self.n)
-        edits, moves = places.truncation(self.psi), [Move(p) for p in paths]
+        edits, moves = truncation(self.psi), [Move(p) for p in paths]
         change = rescore(
             generator, fresh, moves, supervision, step=self.step, edits=edits, size=self.size, progress=progress
         )

@@ -36,9 +36,9 @@ from ..render import render
 from ..score import Scorer
 from ..space import Latents
 from .discoverer import Discoverer, Supervision
-from .labeled import listed
 from .locally import Typical
 from .places import points
+from .supervised import wanted
 
 Step = Callable[[Float[Tensor, "q d"]], Float[Tensor, "q d"]]
 
@@ -90,7 +90,7 @@ class Search(Record):
 
     def _derivative(self, generator: Generator) -> tuple[Derivative, Step]:
         """Of the picture by moves of the code in hand that are counted in standard deviations; and what makes moves of these."""
-        picture, step = around(generator, self.latents, size=self.size), counted(generator, self.latents)
+        picture, step = around(generator, self.latents, size=self.size), in_deviations(generator, self.latents)
         here = self.latents.values[0].detach()
         moved = lambda u: picture(here + step(u[None])[0].reshape(here.shape))
         return Derivative(moved, here.new_zeros(here.numel())), step
@@ -136,7 +136,7 @@ class Search(Record):
         return 3 * side * max(1, side * w // h)
 
 
-def counted(generator: Generator, latents: Latents) -> Step:
+def in_deviations(generator: Generator, latents: Latents) -> Step:
     """Moves of one sample's code, flat, from moves that are counted in standard deviations of the generator's own codes along their
     principal axes; in w+ row by row, in s entry by entry."""
     space, at = latents.space, generator.spaces.index(latents.space)
@@ -198,9 +198,8 @@ class SubspaceSearch(Discoverer):
             raise SettingError(
                 "subspace-search asks somebody what is better: pass a scorer, or drive Search.begin, ask and tell yourself"
             )
-        names = supervision.names if self.learn == "all" else listed(self.learn, supervision.names)
         items, notes = [], {}
-        for name in names:
+        for name in wanted(self.learn, supervision.names):
             choose = chooser(generator, supervision[name])
             for start in range(self.starts):
                 title = name if self.starts == 1 else f"{name} {start}"

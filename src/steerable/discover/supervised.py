@@ -47,8 +47,8 @@ class Supervised(Discoverer):
             )
         space, where = generator.space(self.space), acts(generator, self.layers)
         conditions = listed(self.conditions, supervision.names)
-        wanted = listed(self.learn, supervision.names) if self.learn != "all" else supervision.names
-        names = (*wanted, *(c for c in conditions if c not in wanted))
+        learned = wanted(self.learn, supervision.names)
+        names = (*learned, *(c for c in conditions if c not in learned))
         labels = label(generator, supervision, self.n, seed=self.seed, psi=self.psi, size=self.size, progress=progress)
         left_out = _left_out(labels, names) if self.learn == "all" and len(names) > 1 else {}
         for why in left_out.values():
@@ -69,16 +69,15 @@ class Supervised(Discoverer):
 
     def _fits(self, labels: Labels, codes: Float[Tensor, "n d"], names: tuple[str, ...]) -> dict[str, Fit]:
         """Fits in the order of `names`; scores that are known for the same pictures are learned at once."""
-        together: dict[bytes, list[str]] = {}
-        for name in names:
-            values = labels.known(name)[1]
+        known, together = {name: labels.known(name) for name in names}, dict[bytes, list[str]]()
+        for name, (rows, values) in known.items():
             if values.min() == values.max():
                 raise MethodFailed(_constant(name, values))
-            together.setdefault(labels.known(name)[0].numpy().tobytes(), []).append(name)
+            together.setdefault(rows.numpy().tobytes(), []).append(name)
         fits: dict[str, Fit] = {}
         for group in together.values():
-            rows = labels.known(group[0])[0]
-            scores = torch.stack([labels.known(name)[1] for name in group], 1)
+            rows = known[group[0]][0]
+            scores = torch.stack([known[name][1] for name in group], 1)
             for name, (v, notes) in zip(group, self.fit(codes[rows], scores, tuple(group)), strict=True):
                 fits[name] = v, {**notes, "n": len(scores), "without score": int((~rows).sum())}
         return {name: fits[name] for name in names}
@@ -98,12 +97,22 @@ def conditioned(
     return cleaned, shares
 
 
+def wanted(spec: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The scores named by "all" or by a list such as "smile,age". Raises UnknownName."""
+    return known if spec == "all" else listed(spec, known)
+
+
 def listed(spec: str, known: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in spec.split(",") if name.strip()))
     for name in names:
         if name not in known:
             raise UnknownName("score", name, known)
     return names
+
+
+def middle(scores: Float[Tensor, " m"]) -> Tensor:
+    """What parts pictures that show it from those that do not: the median, or of labels of two kinds the mean."""
+    return scores.median() if len(scores.unique()) > 2 else scores.mean()
 
 
 def _left_out(labels: Labels, names: tuple[str, ...]) -> dict[str, str]:

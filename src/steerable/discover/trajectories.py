@@ -6,12 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..edit import LatentEdit
 from ..generator import Generator
 from ..geometry import Derivative, around, top
 from ..path import Path
 from ..space import Latents, Space
-from .fields import amounts, only_in
+from .own import Own
 
 
 def singular(
@@ -19,7 +18,7 @@ def singular(
 ) -> Float[Tensor, "k d"]:
     """The k leading right singular vectors of the derivative of one picture by its code, in float64, strongest first."""
     J = Derivative(around(generator, code, layers=layers, size=size), code.values[0])
-    return top(lambda V: J.gram()(V.to(code.values)), J.at.numel(), k, block=2 * k)[1]
+    return top(J.gram(), J.at.numel(), k, block=2 * k)[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,27 +34,20 @@ class Trajectory(Path):
     unit: float
 
     def edit(self, t: float | Float[Tensor, " n"]) -> "Following":
-        return Following(self.number, self.reference, self.length, self.size, self.space, t, self.unit, self.layers)
+        return Following(self.space, t, self.number, self.reference, self.length, self.size, self.unit, self.layers)
 
 
 @dataclass(frozen=True)
-class Following(LatentEdit):
+class Following(Own):
     number: int
     reference: Float[Tensor, " d"]
     length: float
     size: int | None
-    space: Space
-    t: float | Float[Tensor, " n"]
     unit: float
     seen: str | None = None
 
-    def acts_in(self, generator: Generator) -> str:
-        return self.space.name
-
-    def latents(self, latents: Latents, generator: Generator) -> Latents:
-        only_in(self.space, latents)
-        steps = amounts(self.t, self.unit, latents)
-        return latents.at(torch.cat([self._from(latents[i], float(s), generator) for i, s in enumerate(steps)]))
+    def move(self, latents: Latents, t: Float[Tensor, " n"], generator: Generator) -> Float[Tensor, "n d"]:
+        return torch.cat([self._from(latents[i], float(s), generator) for i, s in enumerate(t * self.unit)])
 
     def _from(self, code: Latents, steps: float, generator: Generator) -> Float[Tensor, "1 d"]:
         code, side, left = code.at(code.values.detach()), self.reference.to(code.values, copy=True), abs(steps)

@@ -62,7 +62,7 @@ def changed(
     known = torch.ones_like(images[:, :1])
     alpha = amount[:, None, None, None]
     if name in GEOMETRIC:
-        return _warped(name, images, amount)
+        return warped(name, images, amount)
     if name == "brightness":
         return (images + alpha).clamp(-1, 1), known
     if name in CHANNELS:
@@ -84,7 +84,10 @@ def _one(images: Tensor, channel: int) -> Tensor:
     return F.one_hot(torch.tensor(channel), 3).to(images)[:, None, None]
 
 
-def _warped(name: str, images: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+def warped(
+    name: str, images: Float[Tensor, "n c h w"], amount: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n 1 h w"]]:
+    """One of the geometric transformations, by bilinear interpolation, and where its sources lie within the frame; edges are repeated."""
     h, w = images.shape[-2:]
     one, zero = torch.ones_like(amount), torch.zeros_like(amount)
     angle = amount * math.pi / 4

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from ..errors import SettingError
 from ..generator import Generator
 from ..method import Progress, param, quiet
-from ..path import Direction, Path, Paths
+from ..path import Direction, Paths
 from ..space import Latents
-from .discoverer import Supervision, acts
+from .discoverer import Supervision, acts, counting, fits
 from .fields import Curve
 from .moves import moved, plain, scale
 from .reconstructor import ToldApart
@@ -58,7 +58,7 @@ class Matrix(nn.Module):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Voynov(ToldApart):
-    """Directions and a net that names them from pairs of pictures, learned together; no labels."""
+    """Directions and a net that names them from pairs of pictures, learned together; no labels. The published number 1 is ε = 1."""
 
     name: ClassVar = "voynov"
     paper: ClassVar = "voynov2020unsupervised"
@@ -76,14 +76,12 @@ class Voynov(ToldApart):
         self, generator: Generator, *, supervision: Supervision | None = None, progress: Progress = quiet
     ) -> Paths:
         space, where = plain(self.name, generator, self.space), acts(generator, self.layers)
-        d = space.shape[0]
-        k = self.k or d
-        if k > d:
-            raise SettingError(f"voynov: k={k}, but {self.space!r} has only {d} directions")
+        k = self.k or space.shape[0]
+        fits(self.name, k, space)
         if self.least > self.reach:
             raise SettingError(f"voynov: the shortest move, {self.least:g}, is longer than the longest, {self.reach:g}")
         unit = scale(generator, self.space)
-        matrix = seeded(self.seed, lambda: Matrix(d, k, self.matrix, self.random))
+        matrix = seeded(self.seed, lambda: Matrix(space.shape[0], k, self.matrix, self.random))
 
         def far(step: Step) -> Float[Tensor, " n"]:
             drawn = step.uniform(-self.reach, self.reach)
@@ -93,18 +91,17 @@ class Voynov(ToldApart):
             return moved(generator, codes, codes.values + unit * matrix(which, amount), where)
 
         notes = self.learned(generator, matrix, k, far, move, progress)
-        return Paths(tuple(self.path(generator, matrix, i, unit, where) for i in range(k)), notes)
+        if self.matrix == "residual":
+            return Paths(tuple(self._curve(generator, matrix, i, unit, where) for i in range(k)), notes)
+        moves = (unit * (self.reach * matrix.columns())).T.float().cpu()
+        straight = [Direction.along(f"voynov-{i}", v, space, generator, layers=where) for i, v in enumerate(moves)]
+        return Paths(tuple(counting(path, unit) for path in straight), notes)
 
     @torch.no_grad()
-    def path(self, generator: Generator, matrix: Matrix, i: int, unit: float, where: str | None) -> Path:
-        """Path i; the published number 1 is ε = 1."""
+    def _curve(self, generator: Generator, matrix: Matrix, i: int, unit: float, where: str | None) -> Curve:
         name, space = f"voynov-{i}", generator.space(self.space)
         far = torch.linspace(-self.reach, self.reach, KNOTS, device=generator.device)
         knots = unit * matrix(torch.full_like(far, i, dtype=torch.long), far).float().cpu()
-        if self.matrix != "residual":
-            found = Direction.along(name, knots[-1], space, generator, layers=where)
-            assert found.unit is not None
-            return Direction.along(name, knots[-1], space, generator, layers=where, published=unit / found.unit)
         knots[KNOTS // 2] = 0
         pace = (knots[KNOTS // 2 + 1] - knots[KNOTS // 2 - 1]) * (KNOTS - 1) / (4 * self.reach)  # per ε, at 0
         per_sd = generator.spread(pace, self.space) / float(pace.norm())

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..edit import LatentEdit
-from ..errors import SettingError, SpaceError
 from ..generator import Generator
 from ..path import Path
 from ..space import Latents, Space
+from .fields import walked
+from .own import Own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Neumann(Path):
     unit: float
 
     def edit(self, t: float | Float[Tensor, " n"]) -> "NeumannWalk":
-        return NeumannWalk(self.M, self.q, self.center, self.space, t, self.unit)
+        return NeumannWalk(self.space, t, self.M, self.q, self.center, self.unit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,48 +43,38 @@ class Circle(Path):
     unit: float
 
     def edit(self, t: float | Float[Tensor, " n"]) -> "CircleWalk":
-        return CircleWalk(self.vector, self.reference, self.center, self.space, t, self.unit)
+        return CircleWalk(self.space, t, self.vector, self.reference, self.center, self.unit)
 
 
 @dataclass(frozen=True)
-class NeumannWalk(LatentEdit):
+class NeumannWalk(Own):
     M: Float[Tensor, "2 d d"]
     q: Float[Tensor, "2 d"]
     center: Float[Tensor, " d"]
-    space: Space
-    t: float | Float[Tensor, " n"]
     unit: float
 
-    def acts_in(self, generator: Generator) -> str:
-        return self.space.name
-
-    def latents(self, latents: Latents, generator: Generator) -> Latents:
-        z, steps = _centered(self, latents, generator)
+    def move(self, latents: Latents, t: Float[Tensor, " n"], generator: Generator) -> Float[Tensor, "n d"]:
+        center = self.center.to(latents.values)
+        z = latents.values - center
         M, q = self.M.to(z, copy=True), self.q.to(z)  # a file's tensors lie anywhere in memory, which changes last bits
-        way = (steps < 0).long()
-        left, moved = steps.abs(), z
-        while bool((left > 0).any()):
-            after = torch.einsum("nij,nj->ni", M[way], moved) + q[way]
-            moved = torch.lerp(moved, after, left.clamp(0, 1)[:, None])
-            left = left - 1
-        return latents.at(torch.where((steps == 0)[:, None], latents.values, moved + self.center.to(z)))
+
+        def step(z: Tensor, sign: Tensor) -> Tensor:
+            way = (sign < 0).long()
+            return torch.einsum("nij,nj->ni", M[way], z) + q[way]
+
+        return walked(step, z, t * self.unit) + center
 
 
 @dataclass(frozen=True)
-class CircleWalk(LatentEdit):
+class CircleWalk(Own):
     vector: Float[Tensor, " d"]
     reference: Float[Tensor, " d"] | None
     center: Float[Tensor, " d"]
-    space: Space
-    t: float | Float[Tensor, " n"]
     unit: float
 
-    def acts_in(self, generator: Generator) -> str:
-        return self.space.name
-
-    def latents(self, latents: Latents, generator: Generator) -> Latents:
-        z, angle = _centered(self, latents, generator)
-        v = self.vector.to(z)
+    def move(self, latents: Latents, t: Float[Tensor, " n"], generator: Generator) -> Float[Tensor, "n d"]:
+        center = self.center.to(latents.values)
+        z, angle, v = latents.values - center, t * self.unit, self.vector.to(center)
         along = (z * v).sum(1)
         if self.reference is None:
             other = z - along[:, None] * v
@@ -99,18 +89,4 @@ class CircleWalk(LatentEdit):
         moved = (z - along[:, None] * v - across[:, None] * u) + radius[:, None] * (
             torch.sin(end)[:, None] * v + torch.cos(end)[:, None] * u
         )
-        return latents.at(torch.where((angle == 0)[:, None], latents.values, moved + self.center.to(z)))
-
-
-def _centered(walk: NeumannWalk | CircleWalk, latents: Latents, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Codes around the center, and t·unit for each."""
-    if latents.space.name != walk.space.name:
-        raise SpaceError(
-            f"a walk through {walk.space.name!r} is curved, so it cannot be made on {latents.space.name!r} codes; apply it to "
-            f"{walk.space.name!r} codes"
-        )
-    z = latents.values - walk.center.to(latents.values)
-    t = torch.as_tensor(walk.t, device=z.device, dtype=z.dtype) * walk.unit
-    if t.ndim and len(t) != len(latents):
-        raise SettingError(f"t has {len(t)} values for {len(latents)} samples; give one number, or one for each")
-    return z, t.expand(len(z))
+        return moved + center

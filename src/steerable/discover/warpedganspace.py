@@ -25,6 +25,7 @@ from ..space import Latents
 from .discoverer import Supervision, acts
 from .fields import FieldPath, Warp, gradients, per_deviation
 from .moves import moved, plain, scale
+from .nets import still
 from .reconstructor import ToldApart, signed
 from .training import seeded
 
@@ -79,11 +80,10 @@ class WarpedGANSpace(ToldApart):
 
         notes = self.learned(generator, f, self.k, lambda step: signed(step, self.least, self.reach), move, progress)
         codes = generator.lift(generator.sample(64, seed=self.seed), self.space).values
-        tensor = lambda t: t.detach().float().cpu().clone()
         paths = []
         for i in range(self.k):
             gamma = float(f.log_gamma[i].exp())
-            field = Warp(tensor(f.supports[i]), tensor(f.alphas[i]), gamma, self.reach, mean, unit)
+            field = Warp(still(f.supports[i]), still(f.alphas[i]), gamma, self.reach, mean, unit)
             steps = per_deviation(field, codes, generator.moments(self.space).cov)
             paths.append(FieldPath(name=f"warp-{i}", layers=where, field=field, space=space, unit=steps))
         return Paths(tuple(paths), notes)

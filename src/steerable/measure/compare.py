@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from .. import artifact, cache
-from ..edit import Edit, Truncate
+from ..edit import Edit
 from ..errors import MethodFailed, SettingError, SteerableError, UnknownName
 from ..generator import Generator
 from ..method import Method, Progress, quiet
 from ..path import Paths
 from ..record import Record
 from ..score import SCORERS, Scorer, Table, score
-from ..score.labels import label, reading_size
+from ..score.labels import label, reading_size, truncation
 from .comparison import FIGURES, Comparison, Contender, Judged
 from .directions import Figure, Reader, Trial, chosen, matched, rescoring, same, trial
 from .effects import Look, Same
@@ -79,7 +79,7 @@ class Rules:
 
     @property
     def first(self) -> list[Edit]:
-        return [] if self.psi == 1 else [Truncate(self.psi)]
+        return truncation(self.psi)
 
     def told(self) -> dict[str, Any]:
         """JSON values, for the record."""

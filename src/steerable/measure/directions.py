@@ -4,7 +4,7 @@ Scores are counted in standard deviations of each score over the generator's own
 Leakage and identity are compared at the same achieved effect, never at the same t: `matched` finds the t that raises the target by 1 SD.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,19 +12,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import workers
-from ..edit import Edit
+from ..edit import Edit, Images
 from ..errors import SettingError
 from ..generator import Generator
 from ..path import Direction, Path, Paths
 from ..record import Record
 from ..render import render, resized
-from ..renderer import Renderer
+from ..renderer import Renderer, fitted
 from ..score.labels import batches
 from ..space import Latents
 from .effects import Look, interval
 from .truth import Truth
-
-Images = Float[Tensor, "n 3 h w"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Reader:
 
 
 def rescoring(
-    reader: Reader, people: Latents, paths: Paths | Sequence[Path], plain: Mapping[bool, Tensor] | None = None
+    reader: Reader, people: Latents, paths: Paths | Sequence[Path]
 ) -> tuple[Float[Tensor, "k a"], Float[Tensor, "k a"]]:
     """The re-scoring matrix (InterFaceGAN, section 3.3): the change of every score a standard deviation along every path.
 
@@ -141,7 +139,7 @@ def told_apart(
         one = people[i]
         after = render(generator, one, [*first, paths[int(which[i])].at(float(t[i]))])
         change = (after - render(generator, one, first)) * torch.sign(t[i])  # the sign is the other head's business
-        changes.append(resized_down(change, size).flatten(1))
+        changes.append(fitted(change, size).flatten(1))
     x, y = torch.cat(changes).double().cpu().numpy(), which.numpy()
     half = n // 2
     x = x / max(float(x[:half].std()), 1e-12)
@@ -150,10 +148,6 @@ def told_apart(
     found = Figure.of(right)
     assert found is not None
     return found
-
-
-def resized_down(images: Images, size: int) -> Tensor:
-    return torch.nn.functional.adaptive_avg_pool2d(images, min(size, images.shape[-1]))
 
 
 def same(a: Sequence[Path], b: Sequence[Path]) -> float | None:

@@ -7,6 +7,7 @@ print a control beside it, always. Scores that compare a code with a runner-up (
 twice; modularity and IRS stay high under full mixing, and DCIMIG does not see codes that hold too much.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -115,12 +116,10 @@ def jemmig(info: Information, bins: int | None = None) -> float:
     """
     best, first, second = info.top()
     joint = info.of_codes[best] + info.of_factors - first
-    raw = (joint - first + second) / torch.log(torch.tensor(2.0, dtype=torch.float64))
+    raw = (joint - first + second) / math.log(2)
     if bins is None:
         return float(raw.mean())
-    most = (info.of_factors + torch.log(torch.tensor(float(bins), dtype=torch.float64))) / torch.log(
-        torch.tensor(2.0, dtype=torch.float64)
-    )
+    most = (info.of_factors + math.log(bins)) / math.log(2)
     return float((1 - raw / most).mean())
 
 
@@ -347,5 +346,4 @@ def _certain(weights: Float[Tensor, "a b"]) -> Float[Tensor, " a"]:
     total = weights.sum(1, keepdim=True)
     p = weights / total.clamp_min(1e-300)
     h = -(p * p.clamp_min(1e-300).log()).sum(1)
-    most = torch.log(torch.tensor(float(max(weights.shape[1], 2)), dtype=torch.float64))
-    return torch.where(total[:, 0] > 0, 1 - h / most, torch.zeros_like(h))
+    return torch.where(total[:, 0] > 0, 1 - h / math.log(max(weights.shape[1], 2)), torch.zeros_like(h))

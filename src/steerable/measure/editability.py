@@ -62,11 +62,12 @@ class Editing:
         What could not be read (no face was found) is left out.
         """
         found: dict[str, dict[str, float]] = {name: {} for name in EDITING}
+        before = None if self.scorer is None else self.scorer(plain)
         for target, path in self.paths.items():
             edited = render(generator, base, [path.at(1.0)])
-            if self.scorer is not None:
+            if self.scorer is not None and before is not None:
                 column = self.scorer.names.index(target)
-                change = (self.scorer(edited) - self.scorer(plain))[0, column]
+                change = (self.scorer(edited) - before)[0, column]
                 found["effect"][target] = float(change) / (self.spread.get(target) or 1.0)
             if self.identity is not None:
                 found["kept"][target] = float(self.identity(plain, edited))

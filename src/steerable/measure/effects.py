@@ -4,7 +4,7 @@ An effect is the slope of a score over t (with two strengths, -1 and 1, the cent
 interval is Student's, of 95 %, over people. Samples are drawn as everywhere: the people are those of the seeds from `seed` on.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import workers
-from ..edit import Edit, Truncate, finite
+from ..edit import Edit, Images, finite
 from ..errors import SettingError
 from ..generator import Generator
 from ..method import Progress, quiet
@@ -21,11 +21,10 @@ from ..path import Direction, Effect, Path, Paths
 from ..render import codes
 from ..renderer import Renderer
 from ..score import Scorer, Table
-from ..score.labels import Labels, batches, reading_size
+from ..score.labels import Labels, batches, reading_size, spreads, truncation
 from ..space import Latents
 from ..threads import each
 
-Images = Float[Tensor, "n 3 h w"]
 Same = Callable[[Images, Images], Float[Tensor, " n"]]  # before, after -> how much of the person is kept, 1 all
 
 PROBED = 4  # people on whom the range is looked for
@@ -69,12 +68,11 @@ def effects(
         _held_out(labels, seed, n_people, psi)
     look = Look(generator, scorer, psi, reading_size(generator, scorer, size, progress), identity)
     people = generator.sample(n_people, seed=seed)
-    for (
-        path
-    ) in paths:  # errors come before the first picture; and all processes take part in means and spreads, or none
+    # Errors come before the first picture; and all processes take part in means and spreads, or none.
+    for path in paths:
         codes(generator, people[:1], [*look.first, path.at(strengths[0])])
     plain, scores, kept = _read(look, people, paths, strengths, progress)
-    spread = labels.spread() if labels is not None else _spreads(plain, scorer.names)
+    spread = labels.spread() if labels is not None else spreads(plain, scorer.names)
     per_person = _slopes(scores, torch.tensor(strengths, dtype=torch.float64))  # [n, k, a]
     items, same_notes = [], {}
     for j, path in enumerate(paths):
@@ -115,7 +113,7 @@ class Look:
 
     @property
     def first(self) -> list[Edit]:
-        return [] if self.psi == 1 else [Truncate(self.psi)]
+        return truncation(self.psi)
 
     def read(self, images: Images) -> Float[Tensor, "n a"]:
         return self.scorer(images).double().cpu()
@@ -155,7 +153,7 @@ def _read(
     look: Look, people: Latents, paths: Paths, strengths: tuple[float, ...], progress: Progress
 ) -> tuple[Float[Tensor, "n a"], Float[Tensor, "n k t a"], Float[Tensor, "n k t"]]:
     """Scores of the plain pictures and of all edited ones, and identity kept; people are shared out over processes."""
-    renderer = Renderer(look.generator)
+    renderer = Renderer(look.generator, memory_mb=0)
     parts = list(workers.mine(enumerate(batches(look.generator, len(people), look.size))))
     work = [(b, rows, j) for b, rows in parts for j in range(len(paths))]
     plain: dict[int, Tensor] = {}
@@ -191,11 +189,9 @@ def _ranged(
     look: Look, people: Latents, items: Sequence[Path], same: float, limit: float, progress: Progress
 ) -> list[Path]:
     """The paths with their ranges, see BY_IDENTITY and BY_CODES; paths are shared out over processes."""
-    renderer = Renderer(look.generator)
-    plain = [look(renderer, people[rows]) for rows in batches(look.generator, len(people), look.size)]
-    before = torch.cat(plain)
-    read = ~torch.cat([look.read(x) for x in plain]).isnan()
-    parts = list(batches(look.generator, len(people), look.size))
+    renderer, parts = Renderer(look.generator), list(batches(look.generator, len(people), look.size))
+    plain = [look(renderer, people[rows]) for rows in parts]
+    before, read = torch.cat(plain), ~torch.cat([look.read(x) for x in plain]).isnan()
 
     def natural(path: Path, v: float) -> bool:
         good = []
@@ -282,8 +278,3 @@ def _held_out(labels: Labels, seed: int, n: int, psi: float) -> None:
         )
     if labels.psi != psi:
         raise SettingError(f"the labeled set was made with psi {labels.psi:g}, the effects with {psi:g}; take the same")
-
-
-def _spreads(scores: Float[Tensor, "n a"], names: Sequence[str]) -> Mapping[str, float]:
-    columns = {name: column[~column.isnan()] for name, column in zip(names, scores.T, strict=True)}
-    return {name: float(values.std()) for name, values in columns.items() if len(values) > 1}

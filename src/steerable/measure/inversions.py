@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import artifact, cache
-from ..edit import Edit, Inversion, Truncate
+from ..edit import Inversion
 from ..errors import SettingError, SteerableError, UnknownName
 from ..generator import Generator
 from ..method import Method, Progress, quiet
@@ -29,6 +29,7 @@ from ..path import Paths
 from ..record import Record
 from ..render import codes, render
 from ..score import Scorer
+from ..score.labels import truncation
 from ..space import Latents
 from . import fidelity as near
 from .compare import HELD_OUT, Methods
@@ -249,7 +250,7 @@ def own(generator: Generator, n: int, psi: float | None = None, seed: int = HELD
     if n < 1:
         raise SettingError(f"a comparison of inverters takes a picture or more; got {n}")
     psi = usual(generator) if psi is None else psi
-    first: list[Edit] = [] if psi == 1 else [Truncate(psi)]
+    first = truncation(psi)
     made = [codes(generator, generator.sample(seeds=[seed + i]), first) for i in range(n)]
     return [Picture(f"seed {seed + i}", render(generator, z), z) for i, z in enumerate(made)]
 

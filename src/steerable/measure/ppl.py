@@ -15,20 +15,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import workers
-from ..edit import Edit, Truncate
+from ..edit import Edit
 from ..errors import SettingError
 from ..generator import Generator
 from ..method import Progress, quiet
 from ..path import Path
 from ..record import Record
 from ..render import render
-from ..score.labels import batches
+from ..score.labels import batches, truncation
 from ..space import Latents
 from .effects import interval
 
-Distance = Callable[
-    [Tensor, Tensor], Tensor
-]  # two batches of pictures -> [n], growing with the square of a small difference
+# Two batches of pictures -> [n], growing with the square of a small difference.
+Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,7 @@ def path_length(
     drawn = torch.rand(n, generator=workers.generator(seed), dtype=torch.float64)
     t = drawn.to(generator.dtype) if where == "full" else torch.zeros(n, dtype=generator.dtype)
     between = slerp if here == generator.spaces[0] else torch.lerp
-    first: list[Edit] = [] if psi == 1 else [Truncate(psi)]
-    found = []
-    parts = list(batches(generator, n))
+    first, found, parts = truncation(psi), [], list(batches(generator, n))
     for rows in progress.over(parts, "Walking", len(parts)):
         a, b = generator.lift(start[rows], space), generator.lift(stop[rows], space)
         at = t[rows].reshape(-1, *(1,) * len(here.shape)).to(a.values)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import workers
-from ..edit import Edit, LatentEdit
+from ..edit import Edit, Images, LatentEdit
 from ..errors import MethodFailed
 from ..generator import Generator
 from ..path import Direction, Path, Paths
@@ -24,7 +24,6 @@ from ..score.truth import Knowing
 from ..space import Latents
 from .disentanglement import scores
 
-Images = Float[Tensor, "n 3 h w"]
 Distance = Callable[[Images, Images], Float[Tensor, " n"]]
 INSIDE = 1.0  # factors lie within ±1; beyond, the truly edited picture is an extrapolation too
 

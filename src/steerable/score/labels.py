@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import cache, workers
 from ..artifact import fingerprint
-from ..edit import Truncate
+from ..edit import Edit, Truncate
 from ..errors import MethodFailed, SettingError
 from ..generator import Generator
 from ..method import Progress, quiet
@@ -70,11 +70,8 @@ class Labels(Record):
         return torch.cat(parts)
 
     def spread(self) -> dict[str, float]:
-        """The standard deviation of each score over the pictures that have it; names without two of them are left out."""
-        found = {
-            name: column[column.isfinite()] for name, column in zip(self.names, self.scores.double().T, strict=True)
-        }
-        return {name: float(values.std()) for name, values in found.items() if len(values) > 1}
+        """Name → standard deviation, see `spreads`."""
+        return spreads(self.scores, self.names)
 
     def summary(self) -> dict[str, Any]:
         """How the set was made, for the notes of what is learned from it."""
@@ -135,7 +132,7 @@ def label(
 def _scored(
     generator: Generator, scorer: Scorer, seeds: Sequence[int], psi: float, size: int | None, progress: Progress
 ) -> Float[Tensor, "n a"]:
-    edits = [] if psi == 1 else [Truncate(psi)]
+    edits = truncation(psi)
     codes(generator, generator.sample(seeds=seeds[:1]), edits)  # all processes take part in the mean code, or none
 
     def made(block: Sequence[int]) -> ScoreBlock:
@@ -173,6 +170,17 @@ def reading_size(generator: Generator, scorer: Scorer, size: int | None, progres
         progress.note(f"{scorer.name} reads previews from {least} px, not {size}")
         size = int(least)
     return size if size < generator.resolution else None
+
+
+def spreads(scores: Float[Tensor, "n a"], names: Sequence[str]) -> dict[str, float]:
+    """The standard deviation of each score over the pictures that have it; names without two of them are left out."""
+    found = {name: column[column.isfinite()] for name, column in zip(names, scores.double().T, strict=True)}
+    return {name: float(values.std()) for name, values in found.items() if len(values) > 1}
+
+
+def truncation(psi: float) -> list[Edit]:
+    """The edits that truncate pictures by psi: none for 1."""
+    return [] if psi == 1 else [Truncate(psi)]
 
 
 def slices(n: int, size: int) -> Iterator[slice]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from . import assets
 from .assets import AGES, RACES, SEXES, Proxy
@@ -66,10 +66,16 @@ class Part:
 
 
 @cache
+def skinned() -> Bool[np.ndarray, " t"]:
+    """Which of the body's triangles are skin above the shoulders."""
+    mesh = assets.body()
+    return (mesh.material == 0) & (mesh.vertices[mesh.triangles].mean(1)[:, 1] > SHOULDERS)
+
+
+@cache
 def kept() -> Int[np.ndarray, " v"]:
     """The vertices of the body that matter here: those above the shoulders, and those that something worn is bound to."""
-    mesh = assets.body()
-    above = mesh.triangles[(mesh.material == 0) & (mesh.vertices[mesh.triangles].mean(1)[:, 1] > SHOULDERS)]
+    above = assets.body().triangles[skinned()]
     bound = [assets.proxy(kind, name).anchors.ravel() for kind, name, _ in WORN.values()]
     return np.unique(np.concatenate([above.ravel(), *bound]))
 
@@ -81,8 +87,7 @@ def renumbered(indices: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
 @cache
 def bust() -> assets.Mesh:
     """The body above the shoulders, its texture coordinates scaled to the part of the skin that it uses."""
-    mesh = assets.body()
-    used = (mesh.material == 0) & (mesh.vertices[mesh.triangles].mean(1)[:, 1] > SHOULDERS)
+    mesh, used = assets.body(), skinned()
     low, high = skin_window()
     return assets.Mesh(
         mesh.vertices[kept()],
@@ -96,8 +101,7 @@ def bust() -> assets.Mesh:
 @cache
 def skin_window() -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:
     mesh = assets.body()
-    used = (mesh.material == 0) & (mesh.vertices[mesh.triangles].mean(1)[:, 1] > SHOULDERS)
-    corners = mesh.uv[mesh.uv_triangles[used].ravel()]
+    corners = mesh.uv[mesh.uv_triangles[skinned()].ravel()]
     return corners.min(0), corners.max(0)
 
 
