@@ -11,7 +11,7 @@ import torch
 import benchmarks
 from steerable.nn import allocator
 
-NOT_TIMED = {"__main__", "timing", "leaderboard", "results", "inversion_results"}
+NOT_TIMED = {"__main__", "timing", "leaderboard", "results", "inversion_results", "inversion_truth"}
 
 
 def main() -> None:

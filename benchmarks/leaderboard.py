@@ -24,6 +24,7 @@ from steerable.generators.heads import VARIANTS
 from steerable.measure.compare import Plan, Rules
 from steerable.measure.comparison import Comparison, Contender
 from steerable.measure.entrants import blank
+from steerable.nn.allocator import tune
 
 OUT = Path(__file__).parents[1] / "docs" / "leaderboard.md"
 ABOUT = {
@@ -70,6 +71,7 @@ _PLANS: dict[Setup, Plan] = {}
 def prepare(setup: Setup) -> None:
     """In a process of its own: labels and moments, which all methods share."""
     torch.set_num_threads(1)
+    tune()
     _PLANS[setup] = setup.plan(Quiet())
 
 

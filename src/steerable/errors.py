@@ -26,7 +26,7 @@ class SteerableError(Exception):
 class UnknownName(SteerableError, LookupError):
     def __init__(self, kind: str, given: str, known: Iterable[str]):
         self.given, self.known = given, tuple(known)
-        close = get_close_matches(given, self.known, n=1)
+        close = get_close_matches(str(given), self.known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
         super().__init__(f"no {kind} is called {given!r}{hint} There is: {', '.join(self.known) or 'nothing'}")
 

@@ -20,7 +20,7 @@ def maps(generator: Generator, n: int, layers: str | None, source: torch.Generat
     names = [name for layer in chosen for name in layer.reads if name.startswith("noise.")]
     if not names:
         raise SettingError(
-            f"{generator.name} has no noise inputs in these layers, so noise cannot be searched; set noise=no"
+            f"{generator.name} has no noise inputs in these layers, so noise cannot be searched; set noise=no (of pivotal: pivot=optimize)"
         )
     drawn = {name: torch.randn(n, *generator.inputs[name], generator=source) for name in names}
     return {name: v.to(generator.device, generator.dtype) for name, v in drawn.items()}
