@@ -10,7 +10,7 @@ from steerable import artifact
 from steerable.discover import DISCOVERERS, Boundary, Random, SeFa
 from steerable.errors import MethodFailed, SettingError, UnknownName
 from steerable.generators import heads
-from steerable.generators.tiny import TinyPlain
+from steerable.generators.tiny import TinyPlain, TinyStyle
 from steerable.measure import compare
 from steerable.measure.compare import Rules, planned
 from steerable.measure.entrants import QUICK, Limited
@@ -145,6 +145,13 @@ def test_generators_without_w_get_methods_in_their_own_space():
     assert told.targets == ("brightness",)
     assert "contrast" in told.scores  # leakage is looked for beyond the targets
     assert "has no space 's'" in told["stylespace"].reason
+
+
+@pytest.mark.parametrize(("psi", "space"), [(0.7, "w"), (1.0, "z")])
+def test_what_searches_z_goes_to_w_where_pictures_are_truncated(psi, space):
+    rules = Rules(**FEW, psi=psi, controls=False)
+    (plumerault,) = planned("discover", TinyStyle(), ["plumerault"], rules, "brightness").entrants
+    assert (plumerault.method.space, plumerault.method.psi) == (space, psi)
 
 
 def test_a_method_that_takes_too_long_is_stopped_and_listed(g):

@@ -92,9 +92,15 @@ def _configured(
     own: Mapping[str, Any],
     spaces: Sequence[str],
 ) -> tuple[Any, str]:
-    """The method with quick settings; those that learn from labeled pictures get as many as all others, and all the same psi."""
+    """The method with quick settings; those that learn from labeled pictures get as many as all others, and all the same psi.
+
+    So what would search in z goes to w where pictures are truncated: there is no way back from a truncated w.
+    """
     schema = method.schema()
-    here = {} if schema.get("space", {}).get("default") in (*spaces, None) else {"space": spaces[0]}
+    usual = schema.get("space", {}).get("default")
+    here = {} if usual in (*spaces, None) else {"space": spaces[0]}
+    if usual == "z" and "w" in spaces and "psi" in schema and shared["psi"] != 1:
+        here = {"space": "w"}
     teaches = shared if {"supervised", "control"} & method.tags else {"psi": shared["psi"]}
     told = {k: v for k, v in {**teaches, **here, **quick}.items() if k in schema}
     try:
