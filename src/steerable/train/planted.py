@@ -39,9 +39,9 @@ class Planted:
     critic: tuple[int, ...] = (64, 64, 64, 48, 24)
     d: int = 128
     batch: int = 8
-    images: int = 200_000
+    images: int = 300_000
     rate: float = 7e-3
-    adversarial_images: int = 150_000
+    adversarial_images: int = 60_000
     adversarial: float = 0.1
     adversarial_rate: tuple[float, float] = (3e-3, 1e-3)  # from, to
     critic_rate: float = 2e-3
