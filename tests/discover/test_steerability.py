@@ -6,11 +6,12 @@ import pytest
 import torch
 from blob import FACTORS, SIDE, Blob, Level
 
+from planted import Listening
 from steerable.discover import GANalyze, Plumerault, Steerability
 from steerable.discover.fields import Curve
 from steerable.discover.transforms import changed, listed, spaced
 from steerable.edit import LatentEdit
-from steerable.errors import SettingError, SpaceError, UnknownName
+from steerable.errors import MethodFailed, SettingError, SpaceError, UnknownName
 from steerable.render import render
 from steerable.score import score
 from steerable.space import Space
@@ -162,6 +163,24 @@ def test_a_score_rises_by_what_was_asked_for(blob):
         edit = path.at(amount, unit="published")
         assert float((Level()(render(blob, codes, [edit])) - before).mean()) == pytest.approx(amount, rel=0.2)
         assert torch.allclose(edit.latents(codes, blob).values.norm(dim=1), codes.values.norm(dim=1), atol=1e-4)
+
+
+def test_a_score_that_nothing_raises_is_left_out(blob):
+    class Both(Level):
+        """The second's gradient points the wrong way, so whoever follows it comes down."""
+
+        name, names, units = "both", ("level", "liar"), ("levels", "")
+
+        def read(self, images):
+            level = super().read(images)
+            return torch.cat([level, level - 2 * level.detach()], 1)
+
+    seen = Listening()
+    paths = GANalyze(n=64, steps=200, rate=0.02, batch=16).discover(blob, supervision=Both(), progress=seen)
+    assert paths.names == ("level",)
+    assert any("raises 'liar'" in note for note in seen.told)
+    with pytest.raises(MethodFailed, match="no direction was found that raises liar"):
+        GANalyze(n=64, steps=200, rate=0.02, batch=16, learn="liar").discover(blob, supervision=Both())
 
 
 def test_scores_without_a_gradient_are_refused(blob):

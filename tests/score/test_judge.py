@@ -33,6 +33,12 @@ def test_it_reads_renders_that_it_never_saw(renders):
     assert ((read - labels).square().mean(0).sqrt() < 2 * errors + 0.15).all()
 
 
+def test_gradients_pass(renders):
+    images = renders[0][:2].clone().requires_grad_()
+    judge.Judge()(images).sum().backward()
+    assert float(images.grad.abs().mean()) > 0
+
+
 def test_other_sizes_are_brought_to_its_own(renders):
     images, _ = renders
     large = torch.nn.functional.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)

@@ -93,7 +93,8 @@ class GANalyze(Discoverer):
         items, slopes = list[Path](), self._raised(generator, scorer, columns, risen, spreads)
         for i, (name, raised) in enumerate(zip(names, slopes, strict=True)):
             if not raised > 0:
-                raise MethodFailed(f"ganalyze: no direction was found that raises {name!r}; train longer")
+                progress.note(f"ganalyze: no direction was found that raises {name!r}; train longer")
+                continue
             w = unit * walks.w[i].detach().double().cpu() / float(spreads[i]) / raised  # one unit of the score
             path = counting(Direction.along(name, w, space, generator, layers=where), float(w.norm()))
             if keep:
@@ -101,6 +102,8 @@ class GANalyze(Discoverer):
                 items.append(Tilt(name=name, layers=where, published=path.published, vector=path.vector, **more))
             else:
                 items.append(path)
+        if not items:
+            raise MethodFailed(f"ganalyze: no direction was found that raises {', '.join(names)}; train longer")
         return Paths(tuple(items), {"training": trained.notes(), "raised": dict(zip(names, slopes, strict=True))})
 
     def _scores(self, generator: Generator, scorer: Scorer, codes: Latents) -> Float[Tensor, "n a"]:

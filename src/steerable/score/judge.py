@@ -64,10 +64,9 @@ class Judge(Scorer):
     def read(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n f"]:
         return self.net[-1](self.features(images))
 
-    @torch.no_grad()
     def features(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 128"]:
-        """The numbers that the factors are read from."""
-        seen = images.detach().float().cpu().clamp(-1, 1)
+        """The numbers that the factors are read from; gradients pass."""
+        seen = images.float().cpu().clamp(-1, 1)
         if tuple(seen.shape[2:]) != (SIZE, SIZE):
             seen = F.interpolate(seen, size=(SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
         return torch.cat([self.net[:-1](part) for part in seen.split(128)])
