@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo studio test lint bench fuzz heads leaderboard results results-inversion docs clean
+.PHONY: demo studio test lint bench fuzz heads leaderboard results results-inversion results-truth docs clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -48,7 +48,7 @@ bench: $(VENV)/dev.done
 fuzz: $(VENV)/dev.done
 	$(BIN)/python tests/foreign/test_mutants.py 5000
 
-# The shipped heads-64 from nothing: assets, renders, training (about two hours of one core).
+# The shipped heads-64 from nothing: assets, renders, training (about an hour and a half of one core).
 heads: $(VENV)/dev.done
 	$(BIN)/steerable data heads -n 40000 -o build/heads.npz
 	$(BIN)/steerable train heads build/heads.npz -o build/heads
@@ -66,6 +66,10 @@ results: $(VENV)/dev.done
 # docs/results-inversion.md: inverters, restoration and coarse to fine on ffhq-1024 (about half an hour on one core; RESULTS=--full for more).
 results-inversion: $(VENV)/dev.done
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.inversion_results $(RESULTS)
+
+# docs/results-truth.md: inverters on heads-64, held against true renders and true edits (about a quarter of an hour on one core).
+results-truth: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.inversion_truth
 
 docs: $(VENV)/dev.done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

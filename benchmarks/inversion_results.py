@@ -368,7 +368,7 @@ def written(found: Inversions, restoring: str, racing: str, real: tuple[Inversio
     )  # fmt: skip
     rest = REST.format(
         n=n, steps=RESTORING.steps, restoring=restoring, raced=raced, naive=NAIVE.steps, fast=WPLUS.steps, brisk=BRISK.steps, racing=racing,
-        settings="\n".join(f"- {name}: `{m.name}`, {_own(m)}" for name, m in METHODS.items()), machine=platform.machine(),
+        settings="\n".join(f"- {name}: `{m.name}`, {told_settings(m)}" for name, m in METHODS.items()), machine=platform.machine(),
         minutes=sum(a.seconds or 0.0 for c in (found, *(real[:1] if real else ())) for r in c.rivals for a in r.attempts) / 60,
     )  # fmt: skip
     if real is None:
@@ -383,14 +383,14 @@ def written(found: Inversions, restoring: str, racing: str, real: tuple[Inversio
     return f"{head}\n{REAL.format(**about, table=comparison(photos), ordering=ordering(photos))}\n{rest}"
 
 
-def _own(method: st.Inverter) -> str:
+def told_settings(method: st.Inverter) -> str:
     """The settings that are not the method's defaults."""
     defaults = {k: v["default"] for k, v in method.schema().items()}
     return ", ".join(f"{k} {_say(v)}" for k, v in method.settings().items() if v != defaults[k])
 
 
 def _say(value: object) -> str:
-    return str(value.get("method")) + " as above" if isinstance(value, dict) else str(value)
+    return str(value.get("method")) + " as above" if isinstance(value, dict) else str(value) or "none"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
