@@ -90,7 +90,7 @@ def run(
     if out is not None:
         comparing.written(found, out, g, lambda: html(found, pictured(found, plan, curves, bars)))
     lines = [line(r, found) for r in found.taking_part]
-    comparing.told(found, lines, f"{g.name}, {len(found.pictures)} pictures", out, as_json, bars)
+    comparing.told(found, lines, f"{g.name}, pictures: {len(found.pictures)}", out, as_json, bars)
 
 
 # -- what was asked -----------------------------------------------------------------------------------------------------------------

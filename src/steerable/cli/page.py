@@ -45,8 +45,12 @@ def table(rows: Sequence[dict[str, Any]], prose: bool = False) -> str:
     if not rows:
         return ""
     heads = "".join(f"<th>{say(k)}</th>" for k in rows[0])
-    lines = "".join("<tr>" + "".join(f"<td>{say(v)}</td>" for v in row.values()) + "</tr>" for row in rows)
+    lines = "".join("<tr>" + "".join(f"<td>{_cell(v)}</td>" for v in row.values()) + "</tr>" for row in rows)
     return f'<div class="wide"><table{" class=prose" if prose else ""}><tr>{heads}</tr>{lines}</table></div>'
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else say(value)
 
 
 def strip(rows: Sequence[Row], caption: str) -> str:
