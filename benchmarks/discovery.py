@@ -129,25 +129,26 @@ def rescoring() -> None:
     from steerable.method import quiet
     from steerable.renderer import Renderer
 
-    scorer, wide = brightness(), random(CONFIG)
-    for g, size in ((st.load("ffhq-1024", device="cpu"), 256), (wide, None)):
-        path = st.discover("random", g, space="w", k=1)[0]
+    def measured(g: Any, size: int | None) -> None:
+        path, scorer, first = st.discover("random", g, space="w", k=1)[0], brightness(), [st.Truncate(0.7)]
         moves, people = [again.Move(path, rows) for rows in st.HiGAN().groups(g)], g.sample(2, seed=0)
-        given: dict[str, Any] = {"step": 2.0, "edits": [st.Truncate(0.7)], "size": size, "progress": quiet}
 
-        def forgetful(g: Any = g, people: Any = people, moves: Any = moves, size: Any = size) -> None:
+        def forgetful() -> None:
             for i in range(len(people)):
                 for sign in (1, -1):
                     for m in moves:
                         move = m.path.at(sign * 2.0, layers=m.layers)
-                        scorer(Renderer(g, memory_mb=0)(people[i], [st.Truncate(0.7), move], size=size))
+                        scorer(Renderer(g, memory_mb=0)(people[i], [*first, move], size=size))
 
-        def remembered(g: Any = g, people: Any = people, moves: Any = moves, given: Any = given) -> None:
-            again.rescore(g, people, moves, scorer, **given)
+        def remembered() -> None:
+            again.rescore(g, people, moves, scorer, step=2.0, edits=first, size=size, progress=quiet)
 
         times = interleaved({"again": forgetful, "cached": remembered}, 3)
         saved = ratio(times, "cached", "again")
         print(f"{g.name}: re-scoring {len(moves)} groups of rows of 2 faces, cached over rendering again {saved}")
+
+    measured(st.load("ffhq-1024", device="cpu"), 256)
+    measured(random(CONFIG), None)
 
 
 def processes(n: int = 512) -> None:

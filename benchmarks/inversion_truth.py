@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 import steerable as st
@@ -21,10 +20,11 @@ from benchmarks.heads64 import of, pictures
 from benchmarks.inversion_results import told_settings
 from benchmarks.timing import table
 from steerable.artifact import replacing
+from steerable.cli.comparing import cell
 from steerable.cli.report import Bars
 from steerable.data import heads as rendered
 from steerable.data.heads import NAMES
-from steerable.edit import Inversion
+from steerable.edit import Images, Inversion
 from steerable.generators import heads
 from steerable.images import from_bytes, grid, write
 from steerable.invert import Inverter
@@ -43,8 +43,6 @@ METHODS: dict[str, Inverter] = {
 EDITS = ("smile", "age", "yaw", "glasses", "hair_length", "light")
 FAR = 0.85  # edited to this, with the sign that is farther away
 CONTROL = "true codes"
-
-Images = Float[Tensor, "n 3 h w"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +90,7 @@ def changed(g: heads.Heads, inversion: Inversion, name: str, by: float) -> Inver
 def judged(g: heads.Heads, shown: Heads, each: Sequence[Inversion]) -> dict[str, Tensor]:
     """A value for each head [n]: likeness, error of the factors read from the codes, and how true the edits are."""
     told: dict[str, list[float]] = {}
+    by = {name: steps(shown, name) for name in EDITS}
     for i, (inversion, image) in enumerate(zip(each, shown.images, strict=True)):
         plain = st.render(g, inversion)
         near = fidelity(plain, image[None], ["psnr", "lpips-alex"], look=64)
@@ -100,7 +99,7 @@ def judged(g: heads.Heads, shown: Heads, each: Sequence[Inversion]) -> dict[str,
         values = {**{k: float(v) for k, v in near.items()}, "error": float((read - true).square().mean().sqrt())}
         agreed, after = [], []
         for name in EDITS:
-            made = st.render(g, changed(g, inversion, name, steps(shown, name)[i]))
+            made = st.render(g, changed(g, inversion, name, by[name][i]))
             truth = shown.edited[name][i : i + 1]
             changes = torch.stack([(made - plain).flatten(), (truth - image[None]).flatten()])
             agreed.append(float(torch.corrcoef(changes)[0, 1]))
@@ -115,12 +114,7 @@ def figures(g: heads.Heads, shown: Heads, found: dict[str, tuple[list[Inversion]
     columns, rows = {"psnr": 1, "lpips-alex": 3, "error": 3, "agreement": 3, "psnr after": 1}, []
     for name, (each, seconds) in found.items():
         values = judged(g, shown, each)
-        cells = []
-        for key, digits in columns.items():
-            figure = Figure.of(values[key])
-            assert figure is not None
-            assert figure.low is not None, "an interval needs two heads"
-            cells.append(f"{figure.mean:.{digits}f} ± {figure.mean - figure.low:.{digits}f}")
+        cells = [cell(Figure.of(values[key]), digits) for key, digits in columns.items()]
         rows.append([f"*{name}*" if name == CONTROL else name, *cells, f"{seconds:.0f}" if seconds else "–"])
     titles = ["method", "PSNR", "LPIPS alex", "error of factors", "agreement of edits", "PSNR after", "CPU s"]
     return table(titles, rows)

@@ -10,7 +10,6 @@ from steerable.discover.guidedstyle import Manipulation
 from steerable.discover.labeled import gradients_pass
 from steerable.discover.latent2im import content, early
 from steerable.discover.locally import Typical
-from steerable.discover.nets import sparsemax
 from steerable.errors import MethodFailed, SettingError, SpaceError
 from steerable.generators.tiny import TinyStyle
 from steerable.nn.perceptual import LPIPS
@@ -196,14 +195,3 @@ def test_it_needs_w_plus(planted):
         paths[0].at(torch.ones(3)).latents(codes.lift(codes.sample(2), "w+"), codes)
     with pytest.raises(SpaceError, match="the path was made for 'w\\+' codes of shape"):
         paths[0].at(1.0).latents(planted.lift(planted.sample(2), "w+"), planted)
-
-
-def test_sparsemax_is_the_nearest_point_of_the_simplex():
-    x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    p = sparsemax(x)
-    assert torch.allclose(p.sum(1), torch.ones(200, dtype=torch.float64))
-    assert p.min() >= 0
-    assert (p == 0).any()
-    others = torch.distributions.Dirichlet(torch.ones(5, dtype=torch.float64)).sample((1000,))
-    assert ((p - x).norm(dim=1)[:, None] <= torch.cdist(x, others) + 1e-12).all()
-    assert torch.equal(sparsemax(torch.tensor([[3.0, 1.0, 0.0]])), torch.tensor([[1.0, 0.0, 0.0]]))

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..images import to_pil
 from ..sheet import Row, embedded
+from .report import cell
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#18181b;--faint:#6b7280;--line:#e4e4e7;--paper:#fff;--soft:#f4f4f5;--accent:#2563eb}
@@ -45,12 +46,8 @@ def table(rows: Sequence[dict[str, Any]], prose: bool = False) -> str:
     if not rows:
         return ""
     heads = "".join(f"<th>{say(k)}</th>" for k in rows[0])
-    lines = "".join("<tr>" + "".join(f"<td>{_cell(v)}</td>" for v in row.values()) + "</tr>" for row in rows)
+    lines = "".join("<tr>" + "".join(f"<td>{say(cell(v))}</td>" for v in row.values()) + "</tr>" for row in rows)
     return f'<div class="wide"><table{" class=prose" if prose else ""}><tr>{heads}</tr>{lines}</table></div>'
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else say(value)
 
 
 def strip(rows: Sequence[Row], caption: str) -> str:

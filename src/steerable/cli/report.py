@@ -53,7 +53,7 @@ def rows(items: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> Non
     for name in items[0] if items else ():
         table.add_column(name)
     for item in items:
-        table.add_row(*(plain(_cell(v)) for v in item.values()))
+        table.add_row(*(plain(cell(v)) for v in item.values()))
     wide = Console(width=None if out.is_terminal else 200)
     wide.print(table, markup=False) if not items else wide.print(table)
 
@@ -65,10 +65,10 @@ def facts(item: dict[str, Any], as_json: bool) -> None:
         return
     width = max((len(k) for k in item), default=0)
     for name, value in item.items():
-        sys.stdout.write(f"{name:<{width}}  {plain(_cell(value))}\n")
+        sys.stdout.write(f"{name:<{width}}  {plain(cell(value))}\n")
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     match value:
         case None:
             return "-"
@@ -77,5 +77,5 @@ def _cell(value: Any) -> str:
         case float():
             return f"{value:.3g}"
         case tuple() | list():
-            return ", ".join(_cell(v) for v in value)
+            return ", ".join(cell(v) for v in value)
     return str(value)

@@ -76,15 +76,6 @@ def standard(rows: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Ten
     return rows.double().mean(0).float(), torch.where(spread > 1e-8, spread, 1.0).float()
 
 
-def sparsemax(x: Float[Tensor, "... l"]) -> Float[Tensor, "... l"]:
-    """The point of the simplex nearest to x, so that small entries become exactly 0 (Martins & Astudillo, ICML 2016, algorithm 1)."""
-    ordered = x.sort(-1, descending=True).values
-    ranks = torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype)
-    sums = ordered.cumsum(-1) - 1
-    support = (ranks * ordered > sums).sum(-1, keepdim=True)
-    return (x - sums.gather(-1, support - 1) / support).clamp_min(0)
-
-
 def widths(spec: str) -> tuple[int, ...]:
     """Hidden widths from a setting such as "64,64". Raises SettingError."""
     parts = [part.strip() for part in spec.split(",") if part.strip()]
