@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo studio test lint bench fuzz heads leaderboard results results-inversion results-truth docs clean
+.PHONY: demo studio test lint bench fuzz heads leaderboard results results-inversion results-truth trained docs clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -70,6 +70,10 @@ results-inversion: $(VENV)/dev.done
 # docs/results-truth.md: inverters on heads-64, held against true renders and true edits (about a quarter of an hour on one core).
 results-truth: $(VENV)/dev.done
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.inversion_truth
+
+# docs/results-trained.md: methods that train, to their end, on dcgan-faces-64 (some hours of one core; resumed where it was stopped).
+trained: $(VENV)/dev.done
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trained --page build/trained.html
 
 docs: $(VENV)/dev.done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

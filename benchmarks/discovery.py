@@ -128,24 +128,32 @@ def rescoring() -> None:
     from steerable.generators.stylegan2 import random
     from steerable.method import quiet
     from steerable.renderer import Renderer
+    from steerable.score.labels import drawing
 
     def measured(g: Any, size: int | None) -> None:
         path, scorer, first = st.discover("random", g, space="w", k=1)[0], brightness(), [st.Truncate(0.7)]
         moves, people = [again.Move(path, rows) for rows in st.HiGAN().groups(g)], g.sample(2, seed=0)
 
-        def forgetful() -> None:
+        def forgetful(drawn: Any, size: int | None) -> None:
             for i in range(len(people)):
                 for sign in (1, -1):
                     for m in moves:
                         move = m.path.at(sign * 2.0, layers=m.layers)
-                        scorer(Renderer(g, memory_mb=0)(people[i], [*first, move], size=size))
+                        scorer(Renderer(drawn, memory_mb=0)(people[i], [*first, move], size=size))
 
-        def remembered() -> None:
-            again.rescore(g, people, moves, scorer, step=2.0, edits=first, size=size, progress=quiet)
-
-        times = interleaved({"again": forgetful, "cached": remembered}, 3)
-        saved = ratio(times, "cached", "again")
-        print(f"{g.name}: re-scoring {len(moves)} groups of rows of 2 faces, cached over rendering again {saved}")
+        ways = {
+            "full pictures again": lambda: forgetful(g, None),
+            "previews again": lambda: forgetful(g, size),
+            "previews again, as they are drawn": lambda: forgetful(drawing(g, size), size),
+            "cached": lambda: again.rescore(g, people, moves, scorer, step=2.0, edits=first, size=size, progress=quiet),
+        }
+        times = interleaved(
+            ways if size else {k: v for k, v in ways.items() if k in ("full pictures again", "cached")}, 3
+        )
+        print(f"{g.name}: re-scoring {len(moves)} groups of rows of 2 faces; cached over")
+        for name in times:
+            if name != "cached":
+                print(f"  {name}: {ratio(times, 'cached', name)}")
 
     measured(st.load("ffhq-1024", device="cpu"), 256)
     measured(random(CONFIG), None)

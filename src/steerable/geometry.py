@@ -171,22 +171,27 @@ def principal_component_pursuit(
     """Split a symmetric M = L + S into low rank and sparse: the least of ‖L‖_* + lam·‖S‖₁.
 
     Alternating directions (Candès, Li, Ma & Wright, Robust Principal Component Analysis?, JACM 2011, algorithm 1), until what is left
-    over is `tolerance` of M. Iterates stay symmetric, so eigenvalues serve as singular values. Raises MethodFailed.
+    over, and the last change of S, are `tolerance` of M. Its mu is kept where both shrink alike (Boyd et al., Distributed Optimization …
+    via ADMM, 2011, section 3.4.1), in the first tenth of the rounds, so that it settles. Iterates stay symmetric, so eigenvalues serve as
+    singular values. Raises MethodFailed.
     """
     M = _symmetric(M.double())
     if not M.isfinite().all() or not M.any():
         raise MethodFailed("there is nothing to split: the matrix is zero, or not finite")
     mu = M.numel() / (4 * M.abs().sum())
     S, Y, size = torch.zeros_like(M), torch.zeros_like(M), M.norm()
-    for _ in range(rounds):
+    for k in range(rounds):
         values, V = torch.linalg.eigh(M - S + Y / mu)
         L = (V * _soft(values, 1 / mu)) @ V.T
-        S = _soft(M - L + Y / mu, lam / mu)
+        before, S = S, _soft(M - L + Y / mu, lam / mu)
         left = M - L - S
         Y = Y + mu * left
-        if left.norm() <= tolerance * size:
+        over, moved = float(left.norm() / size), float((S - before).norm() / size)
+        if max(over, moved) <= tolerance:
             return L, S
-    raise MethodFailed(f"no split after {rounds} rounds: {float(left.norm() / size):.1e} of the matrix is left over")
+        if k < rounds // 10:
+            mu = mu * 2 if over > 10 * moved else mu / 2 if moved > 10 * over else mu
+    raise MethodFailed(f"no split after {rounds} rounds: {over:.1e} of the matrix is left over")
 
 
 def _soft(x: Tensor, by: float | Tensor) -> Tensor:

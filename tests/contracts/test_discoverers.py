@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -158,6 +159,25 @@ def test_a_space_that_is_not_there_is_refused(name, generator):
         pytest.skip(f"{name} has no setting space")
     with pytest.raises(SpaceError, match=rf"{generator.name} has no space 'nowhere'; it has 'z'"):
         discover(name, generator, supervision=score("statistics"), space="nowhere")
+
+
+@pytest.mark.parametrize("name", [name for name, m in DISCOVERERS.items() if {"patience", "every"} <= set(m.schema())])
+def test_training_ends_when_its_criterion_gets_no_better(name):
+    generator = TINY["tiny-style"]
+    method = replace(made(name, generator), steps=40, every=2, rate=0.0)
+    if name == "ganalyze":
+        method = replace(
+            method, learn="all"
+        )  # where nothing is learned, some of its paths point the wrong way and are left out
+    endless, patient = (
+        replace(method, patience=p).discover(generator, supervision=score("statistics")) for p in (0, 2)
+    )
+    assert endless.notes["training"]["steps"] == 40
+    assert not endless.notes["training"]["ended by its criterion"]
+    ended = patient.notes["training"]
+    assert ended["ended by its criterion"]
+    assert 6 <= ended["steps"] < 40
+    assert ended["history"] == endless.notes["training"]["history"][: len(ended["history"])]
 
 
 @pytest.mark.parametrize("name", DISCOVERERS)

@@ -11,10 +11,12 @@ from steerable import artifact
 from steerable.discover import Boundary, GANSpace
 from steerable.edit import Truncate
 from steerable.errors import SettingError
+from steerable.generators.mobilestylegan import Config, untrained
 from steerable.record import tree_equal
 from steerable.render import render
-from steerable.score import Table
-from steerable.score.labels import batches, label
+from steerable.score import Scorer, Table
+from steerable.score import labels as labels_module
+from steerable.score.labels import batches, drawing, label
 
 
 @pytest.fixture
@@ -99,6 +101,26 @@ def test_previews_are_read_only_by_scorers_that_vouch_for_them(planted):
     assert label(planted, Small(name="small"), 4, size=16).size is None
     assert label(planted, Small(name="small"), 4).size is None
     assert sizes == {8, 16}
+
+
+def test_previews_are_drawn_in_bfloat16_where_the_processor_is_made_for_it(monkeypatch):
+    g = untrained(Config(d=8, widths=(8, 8, 8, 8, 8, 8, 4)))
+    monkeypatch.setattr(labels_module, "native", lambda device: False)
+    assert drawing(g, 16) is g
+    exact = label(g, Brightness(), 6, size=64)
+    monkeypatch.setattr(labels_module, "native", lambda device: True)
+    assert drawing(g, None) is g
+    assert drawing(g, 16).net.layers[-1].weight.dtype is torch.bfloat16
+    quick = label(g, Brightness(), 6, size=64)  # not the cached ones
+    assert not torch.equal(quick.scores, exact.scores)
+    assert torch.allclose(quick.scores, exact.scores, rtol=0.05)
+
+
+class Brightness(Scorer):
+    name, version, names, units, previews = "mean", 1, ("mean",), ("",), (64,)
+
+    def read(self, images):
+        return images.mean((1, 2, 3))[:, None]
 
 
 def test_a_table_labels_its_own_seeds(planted, tmp_path):

@@ -2,17 +2,20 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import pytest
+import torch
 
 from planted import FACTORS, Factors, Listening, Planted
 from steerable import artifact
-from steerable.discover import DISCOVERERS, Boundary, Random, SeFa
+from steerable.discover import DISCOVERERS, Boundary, Random, SeFa, Voynov
 from steerable.errors import MethodFailed, SettingError, UnknownName
 from steerable.generators import heads
 from steerable.generators.tiny import TinyPlain, TinyStyle
 from steerable.measure import compare
-from steerable.measure.compare import Rules, planned
+from steerable.measure.compare import Rules, _combined, planned
+from steerable.measure.directions import Choice, Trial
 from steerable.measure.entrants import QUICK, Limited
 from steerable.method import quiet
 from steerable.record import tree_equal
@@ -214,3 +217,24 @@ def test_seeds_that_are_not_judged_still_tell_stability():
         assert j.alike is None
         assert j.reached == 2
         assert j.over_seeds == {}
+
+
+def test_where_nobody_can_be_read_nothing_is_said(tmp_path):
+    g, gone = Planted(), torch.full((3, 4), torch.nan, dtype=torch.float64)
+    path = Random(k=1).discover(g)[0]
+    lost = Trial(gone, gone[:, 0], gone[:, 0], gone[:, 0], False)
+    judged = _combined("red", 0, FACTORS, [path], [Choice(0, 4.0, False)], [lost], [])
+    assert (judged.effect, judged.leakage, judged.worst, judged.changes) == (None, None, ("", 0.0), {})
+    assert tree_equal(artifact.load(artifact.save(judged, tmp_path / "j.safetensors"), generator=g), judged)
+    known = gone.clone()
+    known[:, :2] = 1
+    partly = _combined("red", 0, FACTORS, [path], [Choice(0, 4.0, False)], [replace(lost, change=known)], [])
+    assert partly.worst == (FACTORS[1], 1.0)
+
+
+def test_a_configured_method_may_take_its_time():
+    """The quick settings, their limits too, are for methods that are only named."""
+    rules = Rules(controls=False, **FEW)
+    named, configured = planned("discover", TinyStyle(), ["voynov", Voynov()], rules, "brightness").entrants
+    assert (named.budget, named.seeds) == (90, (0,))
+    assert (configured.budget, configured.seeds) == (None, (0, 1))

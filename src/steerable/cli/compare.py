@@ -143,12 +143,23 @@ def target_line(c: Contender, found: Comparison, target: str) -> dict[str, str]:
     return {
         "method": c.name,
         "path": j.path.name,
-        "t": f"{j.t:+.2f}" + ("" if j.reached == len(c.seeds) else " (not reached)"),
+        "t": strength(c, target),
         **{COLUMNS[name][0]: cell(getattr(j, name), COLUMNS[name][2]) for name in used(found)},
-        "leaks most": f"{j.worst[0]} {j.worst[1]:.2f}" if j.reached else "–",
+        "leaks most": leaks_most(j) if j.reached else "–",
         "stable": "–" if j.stability is None else f"{j.stability:.2f}",
         "by": "truth" if j.exact else "scorer",
     }
+
+
+def strength(c: Contender, target: str) -> str:
+    """The t that was judged, and whether it raises the target by 1 SD, in every seed."""
+    j, n = c[target], len(c.seeds)
+    told = "" if j.reached == n else " (not reached)" if j.reached == 0 else f" (reached by {j.reached} of {n} seeds)"
+    return f"{j.t:+.2f}{told}"
+
+
+def leaks_most(j: Judged) -> str:
+    return f"{j.worst[0]} {j.worst[1]:.2f}" if j.worst[0] else "–"
 
 
 # -- as a file ----------------------------------------------------------------------------------------------------------------------
@@ -198,10 +209,11 @@ def html(found: Comparison, sheets: Mapping[tuple[str, str], list[Row]]) -> str:
 
 def protocol(found: Comparison) -> str:
     how = found.how
-    source = "the generator's own truth" if how["truth"] else f"the scorer {how['scorer']}"
+    seen = f" in previews of {how['size']} px" if how["size"] else ""
+    source = "the generator's own truth" if how["truth"] else f"the scorer {how['scorer']}{seen}"
     return (
-        f"Truncation psi {how['psi']:g}. Learned from {how['labels']} pictures labeled by {how['supervision']}. For each target the path "
-        f"that leaks least, of those that raise the target by 1 SD within ±{how['reach']:g} SD of codes, was chosen on "
+        f"Truncation psi {how['psi']:g}. Learned from {how['labels']} pictures labeled by {how['supervision']}{seen}. For each target the "
+        f"path that leaks least, of those that raise the target by 1 SD within ±{how['reach']:g} SD of codes, was chosen on "
         f"{how['chosen on']} people and judged on {how['people']} others (seeds from {how['first person']}) by {source}, at the strength "
         f"that raises the target by 1 SD. Up to {how['seeds']} seeds a method; intervals are of 95 %."
     )
@@ -219,7 +231,8 @@ def _legend(found: Comparison) -> str:
 def _sheet(c: Contender, target: str, rows: Sequence[Row]) -> str:
     j = c[target]
     name = "the true edit" if c.method == TRUTH else c.name
-    leak = f"leakage {cell(j.leakage, 2)}" if j.reached else f"not reached: {cell(j.effect, 2)} SD"
+    short = f"not reached: {cell(j.effect, 2)} SD" if j.effect else "not reached, and nobody could be read"
+    leak = f"leakage {cell(j.leakage, 2)}" if j.reached else short
     strip = page.strip(rows, f"{j.path.name}, {leak}")
     return f"<div><h4>{page.say(name)}</h4>{strip}</div>"
 

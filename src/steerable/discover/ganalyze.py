@@ -30,7 +30,7 @@ from .fields import Tilt, kept
 from .labeled import LEARN
 from .moves import held_out, moved, plain, scale
 from .supervised import wanted
-from .training import Step, seeded, train
+from .training import PATIENCE, Step, patient, seeded, train
 
 
 class Walks(nn.Module):
@@ -58,6 +58,8 @@ class GANalyze(Discoverer):
     steps: int = param(100_000, "of training", ge=1)
     batch: int = param(4, "pictures a step, for each score", ge=1)
     rate: float = param(2e-4, "of Adam", ge=0.0)
+    every: int = param(100, "steps between two looks at the loss", ge=1)
+    patience: int = param(0, PATIENCE, ge=0)
     seed: int = param(0, "of training", ge=0)
 
     def discover(
@@ -88,8 +90,9 @@ class GANalyze(Discoverer):
                 parts.append(torch.where(error.isfinite(), error, 0).square())  # no score, nothing to learn
             return torch.stack(parts).mean(0)
 
-        how = {"steps": self.steps, "batch": self.batch, "rate": self.rate, "seed": self.seed}
-        trained = train(self, generator, walks, loss, supervision=scorer, progress=progress, **how)
+        how = {"steps": self.steps, "batch": self.batch, "rate": self.rate, "every": self.every, "seed": self.seed}
+        stop = patient(self.patience)
+        trained = train(self, generator, walks, loss, supervision=scorer, stop=stop, progress=progress, **how)
         items, slopes = list[Path](), self._raised(generator, scorer, columns, risen, spreads)
         for i, (name, raised) in enumerate(zip(names, slopes, strict=True)):
             if not raised > 0:

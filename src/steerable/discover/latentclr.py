@@ -27,7 +27,7 @@ from .discoverer import Discoverer, Supervision, acts, counting
 from .fields import FieldPath, Pushes, per_deviation
 from .moves import moved, plain, scale
 from .nets import still
-from .training import Step, seeded, train
+from .training import PATIENCE, Step, patient, seeded, train
 
 
 class Moves(nn.Module):
@@ -70,6 +70,7 @@ class LatentCLR(Discoverer):
     batch: int = param(8, "codes a step; each is moved in all k ways", ge=2)
     rate: float = param(1e-3, "of Adam", ge=0.0)
     every: int = param(500, "steps between two looks at the loss", ge=1)
+    patience: int = param(0, PATIENCE, ge=0)
     seed: int = param(0, "of training", ge=0)
 
     def discover(
@@ -104,6 +105,7 @@ class LatentCLR(Discoverer):
             decay=lambda step: 0.2 ** ((step >= 1000) + (step >= 5000)),
             weight_decay=1e-3,
             every=self.every,
+            stop=patient(self.patience),
             seed=self.seed,
             progress=progress,
         )

@@ -29,7 +29,7 @@ from ..path import Paths
 from ..space import Latents
 from .discoverer import Discoverer, Supervision, acts, counted, fits
 from .moves import held_out, moved, plain, scale
-from .training import Step, seeded, train
+from .training import PATIENCE, Step, patient, seeded, train
 
 
 class Basis(nn.Module):
@@ -59,6 +59,7 @@ class Penalized(Discoverer):
     batch: int = param(16, "codes a step", ge=1)
     rate: float = param(0.01, "of Adam", ge=0.0)
     every: int = param(500, "steps between two looks at the penalty", ge=1)
+    patience: int = param(0, PATIENCE, ge=0)
     seed: int = param(0, "of training", ge=0)
 
     @abstractmethod
@@ -96,6 +97,7 @@ class Penalized(Discoverer):
             batch=self.batch,
             rate=self.rate,
             every=self.every,
+            stop=patient(self.patience),
             seed=self.seed,
             progress=progress,
         )

@@ -21,7 +21,7 @@ from ..method import Progress, param
 from ..space import Latents
 from .discoverer import Discoverer
 from .moves import held_out
-from .training import Step, flat, seeded, train
+from .training import PATIENCE, Step, patient, seeded, train
 
 Pair = tuple[Tensor, Tensor, Tensor, Tensor]  # plain and moved pictures [n 3 h w], number of the path [n], how far [n]
 WIDTHS = (64, 128, 256, 512)  # of ResNet-18
@@ -138,7 +138,7 @@ class ToldApart(Discoverer):
     batch: int = param(32, "pairs a step", ge=1)
     rate: float = param(1e-4, "of Adam", ge=0.0)
     every: int = param(1000, "steps between two looks at held-out pairs", ge=1)
-    patience: int = param(0, "end after so many looks without a better accuracy; 0: never", ge=0)
+    patience: int = param(0, PATIENCE, ge=0)
     n: int = param(3200, "held-out pairs for the accuracy", ge=1)
     seed: int = param(0, "of training", ge=0)
 
@@ -170,7 +170,7 @@ class ToldApart(Discoverer):
             seed=self.seed,
             every=self.every,
             look=lambda: accuracy(reader, pair, held_out(generator, self.n, self.batch, self.seed)),
-            stop=flat(self.patience, higher=True) if self.patience else None,
+            stop=patient(self.patience, higher=True),
             progress=progress,
         )
         return {"reconstructor accuracy": trained.history[-1], "chance": 1 / k, "training": trained.notes()}

@@ -16,7 +16,7 @@ from ..path import Effect, Path
 from ..render import codes
 from ..renderer import Renderer
 from ..score import Scorer
-from ..score.labels import batches, reading_size
+from ..score.labels import batches, drawing, reading_size
 from ..space import Latents
 
 NORMAL = 1.96  # half the width of an interval of 95 %, in standard errors
@@ -83,7 +83,7 @@ def rescore(
     changes is not rendered again.
     """
     size = reading_size(generator, scorer, size, progress)
-    renderer, parts = Renderer(generator), list(batches(generator, len(latents), size))
+    renderer, parts = Renderer(drawing(generator, size)), list(batches(generator, len(latents), size))
     plain, found = [], []
     reach = [_first(generator, latents[:1], edits, m.path.at(step, layers=m.layers)) for m in moves]
     order = sorted(range(len(moves)), key=lambda i: -reach[i])

@@ -28,7 +28,7 @@ from .discoverer import Discoverer, Supervision, acts, counting
 from .fields import FieldPath, Nets, per_deviation, walked
 from .moves import moved, plain, scale
 from .nets import still
-from .training import Step, seeded, train
+from .training import PATIENCE, Step, patient, seeded, train
 from .transforms import REACH, changed, listed, spaced
 
 STEPS = 5  # of a non-linear walk, from nothing to the largest amount
@@ -75,6 +75,8 @@ class Steerability(Discoverer):
     steps: int = param(5000, "of training", ge=1)
     batch: int = param(4, "pictures a step, for each transformation", ge=1)
     rate: float = param(1e-3, "of Adam", ge=0.0)
+    every: int = param(100, "steps between two looks at the loss", ge=1)
+    patience: int = param(0, PATIENCE, ge=0)
     seed: int = param(0, "of training", ge=0)
 
     def discover(
@@ -113,6 +115,8 @@ class Steerability(Discoverer):
             steps=self.steps,
             batch=self.batch,
             rate=self.rate,
+            every=self.every,
+            stop=patient(self.patience),
             seed=self.seed,
             progress=progress,
         )

@@ -35,6 +35,7 @@ from ..train import loop
 from .discoverer import Discoverer, Supervision
 
 P = TypeVar("P", bound=nn.Module)
+PATIENCE = "end after so many looks without a better one; 0: never"
 Losses = list[float]
 
 
@@ -178,6 +179,11 @@ def flat(patience: int, gain: float = 0.0, higher: bool = False) -> Callable[[Lo
         return len(values) > patience and min(values[:-patience]) - min(values[-patience:]) <= gain
 
     return stop
+
+
+def patient(looks: int, higher: bool = False) -> Callable[[Losses], bool] | None:
+    """`flat` as methods offer it to users, as `patience`: 0 never ends."""
+    return flat(looks, higher=higher) if looks else None
 
 
 class History:

@@ -135,7 +135,7 @@ class Plan:
     # -- one method -----------------------------------------------------------------------------------------------------------------
 
     def _judged(self, entrant: Entrant, empty: Contender, progress: Progress) -> Contender:
-        found = [self._found(entrant, seed, progress) for seed in entrant.seeds]
+        found = [self.discovered(entrant, seed, progress) for seed in entrant.seeds]
         sets = [list(f.paths)[:MOST] for f in found]
         if min(len(paths) for paths in sets) == 0:
             raise MethodFailed(f"{entrant.name} found no path")
@@ -153,7 +153,7 @@ class Plan:
             sets=self._sets(sets[0]),
         )
 
-    def _found(self, entrant: Entrant, seed: int, progress: Progress) -> Found:
+    def discovered(self, entrant: Entrant, seed: int, progress: Progress) -> Found:
         if entrant.method is None:
             assert self.reader.truth is not None
             return Found(self.reader.truth.knowing.truth(), 0.0)
@@ -341,7 +341,7 @@ def _combined(
         per_person[name] = found if len(found) == len(trials) else []
     figures = {name: Figure.of(torch.stack(v).mean(0)) for name, v in per_person.items() if v}
     assert set(figures) <= set(FIGURES)
-    each = torch.stack([leak.nanmean(0) for leak in leaks]).mean(0)
+    each = torch.stack([leak.nanmean(0) for leak in leaks]).mean(0).nan_to_num(-1)  # -1 where nobody could be read
     others = [name for name in names if name != target]
     changes = torch.stack([t.change.nanmean(0) for t in trials])
     seeds = {
@@ -359,7 +359,7 @@ def _combined(
         t=choices[0].t,
         reached=sum(c.reached for c in choices),
         exact=all(t.exact for t in trials),
-        worst=(others[int(each.argmax())], float(each.max())) if others else ("", 0.0),
+        worst=(others[int(each.argmax())], float(each.max())) if others and float(each.max()) >= 0 else ("", 0.0),
         changes={n: v for n, v in zip(names, changes.nanmean(0).tolist(), strict=True) if v == v},
         over_seeds={k: v for k, v in seeds.items() if v == v},
         stability=None if not pairs or None in steady else sum(s for s in steady if s is not None) / len(pairs),

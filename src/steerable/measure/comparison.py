@@ -18,7 +18,8 @@ class Judged(Record):
     """The best path of a method for one target, at the t that raises the target by 1 SD, over people it was not chosen on.
 
     `path` and `t` are those of the first seed; figures are means over seeds, their intervals over people. `effect` is in SD of the target,
-    `leakage` the mean |change| of the other scores in SD, for each SD of effect, `worst` the score that leaks most and by how much.
+    `leakage` the mean |change| of the other scores in SD, for each SD of effect, `worst` the score that leaks most and by how much ("" if
+    none could be read).
     `reached` says in how many seeds a path raised the target by 1 SD at all. `exact`: by known truth, not by a scorer of pictures.
     `angle` (degrees), `correlation`, `psnr` (dB) and `perceptual` compare with the true edit. `over_seeds` are standard deviations of a
     seed's mean; `stability` the mean |cosine| of the seeds' best paths, `alike` the mean cosine of what they change.

@@ -58,7 +58,7 @@ class Reader:
     renderer: Renderer = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "renderer", Renderer(self.look.generator, memory_mb=0))
+        object.__setattr__(self, "renderer", Renderer(self.look.drawn, memory_mb=0))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ interval is Student's, of 95 %, over people. Samples are drawn as everywhere: th
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from ..path import Direction, Effect, Path, Paths
 from ..render import codes
 from ..renderer import Renderer
 from ..score import Scorer, Table
-from ..score.labels import Labels, batches, reading_size, spreads, truncation
+from ..score.labels import Labels, batches, drawing, reading_size, spreads, truncation
 from ..space import Latents
 from ..threads import each
 
@@ -115,6 +116,11 @@ class Look:
     def first(self) -> list[Edit]:
         return truncation(self.psi)
 
+    @cached_property
+    def drawn(self) -> Generator:
+        """What draws the pictures."""
+        return drawing(self.generator, self.size)
+
     def read(self, images: Images) -> Float[Tensor, "n a"]:
         return self.scorer(images).double().cpu()
 
@@ -153,7 +159,7 @@ def _read(
     look: Look, people: Latents, paths: Paths, strengths: tuple[float, ...], progress: Progress
 ) -> tuple[Float[Tensor, "n a"], Float[Tensor, "n k t a"], Float[Tensor, "n k t"]]:
     """Scores of the plain pictures and of all edited ones, and identity kept; people are shared out over processes."""
-    renderer = Renderer(look.generator, memory_mb=0)
+    renderer = Renderer(look.drawn, memory_mb=0)
     parts = list(workers.mine(enumerate(batches(look.generator, len(people), look.size))))
     work = [(b, rows, j) for b, rows in parts for j in range(len(paths))]
     plain: dict[int, Tensor] = {}
@@ -166,7 +172,7 @@ def _read(
             plain[b] = look.read(images[b])
 
         def judged(v: float, plain: Images = images[b], rows: slice = rows, j: int = j) -> tuple[Tensor, Tensor]:
-            edited = look(Renderer(look.generator, memory_mb=0), people[rows], [paths[j].at(v)])
+            edited = look(Renderer(look.drawn, memory_mb=0), people[rows], [paths[j].at(v)])
             return look.read(edited), look.kept(plain, edited)
 
         found = each(judged, strengths)
@@ -189,7 +195,7 @@ def _ranged(
     look: Look, people: Latents, items: Sequence[Path], same: float, limit: float, progress: Progress
 ) -> list[Path]:
     """The paths with their ranges, see BY_IDENTITY and BY_CODES; paths are shared out over processes."""
-    renderer, parts = Renderer(look.generator), list(batches(look.generator, len(people), look.size))
+    renderer, parts = Renderer(look.drawn), list(batches(look.generator, len(people), look.size))
     plain = [look(renderer, people[rows]) for rows in parts]
     before, read = torch.cat(plain), ~torch.cat([look.read(x) for x in plain]).isnan()
 

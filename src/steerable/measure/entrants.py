@@ -73,7 +73,7 @@ def entrants(
             raise UnknownName(f"method to {kind} with", which, table)
         taken = [e.name for e in entered]
         name = next(n for n in (base, *(f"{base}-{i}" for i in range(2, 1000))) if n not in taken)
-        own = dict(told.get(base, {}))
+        own = dict(told.get(base, {})) if isinstance(which, str) else {}
         budget, most = own.pop("seconds", None), int(own.pop("seeds", seeds))
         reason, made = "", which
         if isinstance(which, str):
