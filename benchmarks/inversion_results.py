@@ -25,7 +25,7 @@ from benchmarks.timing import table
 from steerable import cache
 from steerable.artifact import fingerprint, replacing
 from steerable.cli.compare_invert import CELLS
-from steerable.cli.comparing import cell
+from steerable.cli.comparing import cell, half
 from steerable.cli.report import Bars
 from steerable.generator import Generator
 from steerable.images import files, to_pil
@@ -106,13 +106,9 @@ def ordering(found: Inversions) -> str:
         if figure is not None:
             so = "yes" if figure.mean > 0 else "**no**"
             rows.append(
-                [words, so, f"{sum(v > 0 for v in apart)} of {len(apart)}", f"{figure.mean:+.3f}{_half(figure)}"]
+                [words, so, f"{sum(v > 0 for v in apart)} of {len(apart)}", f"{figure.mean:+.3f}{half(figure, 3)}"]
             )
     return table(["the literature's ordering", "by means", "pictures", "by how much"], rows)
-
-
-def _half(figure: Figure) -> str:
-    return "" if figure.low is None else f" ± {figure.mean - figure.low:.3f}"
 
 
 def photographs(g: Generator, folder: Path) -> list[Picture]:

@@ -138,7 +138,7 @@ Made by `make results-truth` from {n} heads that [heads-64](systems/heads.md) wa
 reconstruction; the error of factors, which go from -1 to 1, is the root mean square over all {factors}, read from the codes (of w+ from the
 mean row). Edits are {edits}, each taken to ±{far} along its true direction: their agreement is the
 correlation of the picture's change with the true change, PSNR after is that of the edited picture against the truly edited one, both means
-over these edits. ± is half of the 95 % interval over heads (Student's).
+over these edits. ± is half of the 95 % interval over heads.
 
 ## Renders
 

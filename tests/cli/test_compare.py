@@ -110,7 +110,7 @@ def test_text_from_files_is_escaped():
         "people": 2,
         "scorer": hostile,
     }
-    how |= {"chosen on": 2, "first person": 0, "seeds": 1, "truth": False}
+    how |= {"chosen on": 2, "first person": 0, "seeds": 1, "truth": False, "size": None}
     out = Contender(name=hostile, method="sefa", reason=hostile)
     page = html(
         Comparison(

@@ -68,10 +68,25 @@ def test_error_bars_hold_the_truth_nineteen_times_in_twenty(planted, paths):
     assert held < 120
 
 
-def test_students_interval():
+def test_few_people_get_students_interval():
     assert student(8) == pytest.approx(2.3646, abs=1e-4)
     mean, low, high = interval(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64))
     assert (mean, high - mean, mean - low) == pytest.approx((2.0, 2.4841, 2.4841), abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [8, 24])
+def test_more_people_are_drawn_again(n):
+    """Of normal values the interval is about Student's, of skewed ones it leans; it holds the truth as often as it says, or nearly."""
+    source = torch.Generator().manual_seed(n)
+    normal = torch.randn(400, n, generator=source, dtype=torch.float64)
+    ends = torch.tensor([interval(row) for row in normal])
+    assert 0.90 <= float(((ends[:, 1] <= 0) & (ends[:, 2] >= 0)).double().mean()) <= 0.98
+    width = student(n) * normal.std(1) / n**0.5
+    assert float(((ends[:, 2] - ends[:, 1]) / 2 / width).mean()) == pytest.approx(1, abs=0.1)
+    mean, low, high = interval(normal[0].exp())
+    assert high - mean > mean - low
+    assert normal[0].exp().min() <= low
+    assert (mean, low, high) == interval(normal[0].exp())
 
 
 def test_people_without_a_score_are_left_out_of_its_effect(planted, paths):

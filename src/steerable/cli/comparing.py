@@ -110,11 +110,13 @@ def told(
 
 
 def cell(figure: Figure | None, digits: int) -> str:
-    """The mean, ± half of its interval."""
-    if figure is None:
-        return "–"
-    half = "" if figure.low is None else f" ± {figure.mean - figure.low:.{digits}f}"
-    return f"{figure.mean:.{digits}f}{half}"
+    return "–" if figure is None else f"{figure.mean:.{digits}f}{half(figure, digits)}"
+
+
+def half(figure: Figure, digits: int) -> str:
+    """± half of the interval, if there is one."""
+    low, high = figure.low, figure.high
+    return "" if low is None or high is None else f" ± {(high - low) / 2:.{digits}f}"
 
 
 # -- parts of a page ----------------------------------------------------------------------------------------------------------------
