@@ -43,19 +43,19 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "ganalyze": {"learn": ",".join(TARGETS), "patience": 10},
     "warpedganspace": {"net": "lenet", "k": 32, "every": 500, "patience": 3, "n": 640},
 }
-ABOUT = {  # what the criterion counts, and the steps that are made by default or in the paper
-    "latent2im": ("regression, content and realism loss", "4,000 with a falling rate; the authors take 50,000"),
-    "steerability": ("masked squared error of pictures", "5,000"),
-    "plumerault": ("error of direction and function", "100 epochs"),
-    "styleflow": ("negative log-likelihood, a number of the code, and attributes", "6,000; the paper: 3 epochs in batches of 5"),
-    "spectral": ("closed form, nothing trains", ""),
-    "hessian-penalty": ("penalty", "50,000"),
-    "orojar": ("penalty", "50,000"),
-    "latentclr": ("contrastive loss", "10,000"),
-    "voynov": ("reconstructor accuracy, chance 1/100", "100,000, ResNet-18"),
-    "ganalyze": ("squared error of the score asked for", "100,000"),
-    "warpedganspace": ("reconstructor accuracy, chance 1/32", "150,000, ResNet-18"),
-}  # fmt: skip
+ABOUT = {  # what the criterion counts
+    "latent2im": "regression, content and realism loss",
+    "steerability": "masked squared error of pictures",
+    "plumerault": "error of direction and function",
+    "styleflow": "negative log-likelihood of a number of the code, and error of attributes",
+    "spectral": "closed form, nothing trains",
+    "hessian-penalty": "penalty",
+    "orojar": "penalty",
+    "latentclr": "contrastive loss",
+    "voynov": "reconstructor accuracy (chance 1/100)",
+    "ganalyze": "squared error of the score asked for",
+    "warpedganspace": "reconstructor accuracy (chance 1/32)",
+}
 
 
 def methods(names: Sequence[str]) -> list[Any]:
@@ -84,29 +84,30 @@ def trainings(made: Plan, names: Sequence[str]) -> str:
             continue
         found = made.discovered(entrant, 0, Quiet())
         told: Any = found.paths.notes.get("training", {})
-        settings = {"space": "z", **METHODS[entrant.name]}
-        history = told.get("history", ())
+        most, history = entrant.method.settings().get("steps"), told.get("history", ())
+        if "epochs" in entrant.method.settings():
+            most = told["steps"]
         rows.append(
             [
                 entrant.name,
-                ", ".join(f"{k}={v}" for k, v in settings.items()),
-                f"{told['steps']:,}" if told else "–",
-                ABOUT[entrant.name][1] or "–",
+                ", ".join(f"{k}={v}" for k, v in {"space": "z", **METHODS[entrant.name]}.items()),
+                f"{told['steps']:,} of {most:,}" if told else "–",
                 "–" if not told else "its criterion" if told["ended by its criterion"] else "all steps made",
-                ABOUT[entrant.name][0],
+                ABOUT[entrant.name],
                 f"{history[0]:.3g} → {history[-1]:.3g}" if history else "–",
                 f"{found.seconds / 60:.1f}",
+                f"{found.seconds / told['steps'] * most / 3600:.1f}" if told else "–",
             ]
         )
     heads = [
         "method",
         "settings",
         "steps",
-        "steps by default",
         "ended by",
         "criterion",
         "first look → last",
         "CPU minutes",
+        "hours for all steps",
     ]
     return table(heads, rows)
 
