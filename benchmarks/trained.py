@@ -113,17 +113,23 @@ def trainings(made: Plan, names: Sequence[str]) -> str:
 
 
 def written(found: Comparison, made: Plan, names: Sequence[str]) -> str:
+    left = [name for name in METHODS if name not in names]
     lines = [
         f"# Methods that train, to their end, on {GENERATOR}",
         "",
         "Made by `make trained`, one core a method. A training ends after the steps that the method makes by default, or when its own",
         "criterion has not got better for `patience` looks. The net is a DCGAN of 64 px with 100 numbers in z: small enough that a",
-        "processor can do it, and far from the nets of the papers.",
+        "processor can do it, and far from the nets of the papers. A run that was stopped and resumed counts the minutes since.",
         "",
         "## How they trained",
         "",
         trainings(made, names),
         "",
+        *(
+            [f"Not run to their end: {', '.join(left)}. [Performance](performance.md) says what they would take.", ""]
+            if left
+            else []
+        ),
         "## What they found",
         "",
         f"{protocol(found)} There is no reader of faces for pictures of this size, so light and color are what is steered.",
