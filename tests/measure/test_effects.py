@@ -89,6 +89,13 @@ def test_more_people_are_drawn_again(n):
     assert (mean, low, high) == interval(normal[0].exp())
 
 
+def test_an_interval_of_many_values_is_the_normal_one():
+    values = torch.randn(20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mean, low, high = interval(values)
+    assert (high - low) / 2 == pytest.approx(1.96 * float(values.std()) / 20_000**0.5, rel=0.1)
+    assert low < mean < high
+
+
 def test_people_without_a_score_are_left_out_of_its_effect(planted, paths):
     levels = Factors()
     red = levels(planted.synthesize(planted.sample(8, seed=1_000_000)))[:, 0]

@@ -153,9 +153,11 @@ def interval(values: Float[Tensor, " n"]) -> tuple[float, float, float]:
     if n < FEW:
         half = wide * float(values.std()) / n**0.5
         return mean, mean - half, mean + half
-    drawn = torch.randint(n, (max(1000, min(DRAWS, (1 << 23) // n)), n), generator=workers.generator(n))
+    source, at_once = workers.generator(n), max(1, (1 << 23) // n)
+    parts = torch.arange(max(1000, min(DRAWS, at_once))).split(at_once)
+    means = torch.cat([values[torch.randint(n, (len(part), n), generator=source)].mean(1) for part in parts])
     tail = float(torch.special.ndtr(torch.tensor(-wide * (n / (n - 1)) ** 0.5, dtype=torch.float64)))
-    low, high = values[drawn].mean(1).quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
     return mean, low, high
 
 
