@@ -141,19 +141,15 @@ def rescoring() -> None:
                         move = m.path.at(sign * 2.0, layers=m.layers)
                         scorer(Renderer(drawn, memory_mb=0)(people[i], [*first, move], size=size))
 
-        ways = {
-            "full pictures again": lambda: forgetful(g, None),
-            "previews again": lambda: forgetful(g, size),
-            "previews again, as they are drawn": lambda: forgetful(drawing(g, size), size),
-            "cached": lambda: again.rescore(g, people, moves, scorer, step=2.0, edits=first, size=size, progress=quiet),
-        }
-        times = interleaved(
-            ways if size else {k: v for k, v in ways.items() if k in ("full pictures again", "cached")}, 3
-        )
+        ways = {"full pictures again": lambda: forgetful(g, None)}
+        if size:
+            ways["previews again"] = lambda: forgetful(g, size)
+            ways["previews again, as they are drawn"] = lambda: forgetful(drawing(g, size), size)
+        cached = lambda: again.rescore(g, people, moves, scorer, step=2.0, edits=first, size=size, progress=quiet)
+        times = interleaved({**ways, "cached": cached}, 3)
         print(f"{g.name}: re-scoring {len(moves)} groups of rows of 2 faces; cached over")
-        for name in times:
-            if name != "cached":
-                print(f"  {name}: {ratio(times, 'cached', name)}")
+        for name in ways:
+            print(f"  {name}: {ratio(times, 'cached', name)}")
 
     measured(st.load("ffhq-1024", device="cpu"), 256)
     measured(random(CONFIG), None)

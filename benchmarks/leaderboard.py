@@ -262,6 +262,13 @@ def written(comparisons: Sequence[Comparison], exact: Sequence[Comparison], minu
     return "\n".join(lines) + "\n"
 
 
+def sheets(found: Comparison, plan: Plan, file: Path, bars: Bars) -> None:
+    """A page with everything, pictures of the first held-out person too."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as part:
+        part.write_text(html(found, pictured(found, plan, [0], bars)), encoding="utf-8")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--only", help="methods, with commas (default: every discoverer)")
@@ -292,10 +299,8 @@ def main() -> None:
     with replacing(told.out) as part:
         part.write_text(written([found for found, _ in made], exact, (time.time() - begun) / 60), encoding="utf-8")
     if told.pages:
-        told.pages.mkdir(parents=True, exist_ok=True)
         for found, plan in made:
-            with replacing(told.pages / f"{found.generator}.html") as part:
-                part.write_text(html(found, pictured(found, plan, [0], bars)), encoding="utf-8")
+            sheets(found, plan, told.pages / f"{found.generator}.html", bars)
             st.save(found, told.pages / f"{found.generator}.safetensors", generator=plan.generator)
     bars.note(f"{told.out} after {(time.time() - begun) / 60:.1f} minutes")
 

@@ -16,10 +16,10 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 import steerable as st
-from benchmarks.leaderboard import Setup, _kind, run
+from benchmarks.leaderboard import Setup, _kind, run, sheets
 from benchmarks.timing import table
 from steerable.artifact import replacing
-from steerable.cli.compare import COLUMNS, cell, everyone, html, leaks_most, pictured, protocol, strength
+from steerable.cli.compare import COLUMNS, cell, everyone, leaks_most, protocol, strength
 from steerable.cli.report import Bars
 from steerable.measure.compare import CHOSEN_ON, Plan, Rules
 from steerable.measure.comparison import Comparison, Contender, Judged
@@ -184,9 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with replacing(told.out) as part:
         part.write_text(written(found, agreement), encoding="utf-8")
     if told.page:
-        told.page.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(told.page) as part:
-            part.write_text(html(found, pictured(found, plan, [0], bars)), encoding="utf-8")
+        sheets(found, plan, told.page, bars)
     bars.note(f"{told.out} after {(time.time() - begun) / 60:.1f} minutes")
 
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 import steerable as st
-from benchmarks.leaderboard import Quiet
+from benchmarks.leaderboard import Quiet, sheets
 from benchmarks.results import target_table
 from benchmarks.timing import table
 from steerable.artifact import replacing
-from steerable.cli.compare import html, pictured, protocol
+from steerable.cli.compare import protocol
 from steerable.cli.report import Bars
 from steerable.discover import DISCOVERERS
 from steerable.measure.compare import Plan, Rules, planned
@@ -163,9 +163,7 @@ def main() -> None:
     with replacing(told.out) as part:
         part.write_text(written(found, made, names), encoding="utf-8")
     if told.page:
-        told.page.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(told.page) as part:
-            part.write_text(html(found, pictured(found, made, [0], bars)), encoding="utf-8")
+        sheets(found, made, told.page, bars)
 
 
 if __name__ == "__main__":
